@@ -1,0 +1,359 @@
+"""Encoders of product pictures, and the factory that finds one by its name."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import EncoderError, MissingExtraError, ParameterError, check_choice, check_int
+from .base import DEVICES, Encoder, import_torch, resolve_device, weights_digest
+from .efficientnet import DIMENSION, SIZE, lite0_onnx
+from .pictures import PictureSource
+
+DEFAULT_IMAGE = "efficientnet-lite0"
+DEFAULT_CLIP = "openai/clip-vit-base-patch32"
+HUB_TIMEOUT = 5.0  # seconds
+ONNX_BATCH = 8  # pictures: the activations of more do not fit the processor's cache, and it slows down
+
+_quiet = threading.Lock()
+
+
+def image_encoder(
+    name: str = DEFAULT_IMAGE,
+    *,
+    source: PictureSource | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    threads: int | None = None,
+) -> PictureEncoder:
+    """Make the image encoder of this name.
+
+    Parameters
+    ----------
+    name
+        `efficientnet-lite0`, whose weights arrive by pip; `vgg16` or `vgg16:PATH_OR_HUB_NAME`; `clip:NAME`,
+        or any other hub name or local directory of a CLIP model, such as `openai/clip-vit-base-patch32`.
+    source
+        Where `image` values are read from. None reads any path, relative ones from the working folder, and
+        URLs: right for values of your own; for a catalogue pass `PictureSource(folder)`.
+    device
+        `auto`, `cpu` or `cuda`.
+    batch_size
+        Pictures per batch; None takes the encoder's own.
+    threads
+        Processor threads of the model; None takes all that this process may use. For `vgg16` and CLIP it
+        sets PyTorch's number, which the whole process shares.
+
+    Raises
+    ------
+    EncoderError
+        The model cannot be loaded.
+    MissingExtraError
+        A library is not installed.
+    ParameterError
+        A name, device or number outside its range.
+    """
+    family, colon, place = name.partition(":")
+    options: dict[str, Any] = {
+        "source": source,
+        "device": device,
+        "batch_size": batch_size,
+        "threads": threads,
+    }
+    if name == DEFAULT_IMAGE:
+        return EfficientNetLite(**options)
+    if family == "vgg16" and bool(colon) == bool(place):
+        from .vgg import DEFAULT_VGG, VGG16
+
+        return VGG16(place or DEFAULT_VGG, **options)
+    if family == "clip" and place:
+        return ClipImage(place, **options)
+    if not name.strip() or family in ("vgg16", "clip"):
+        raise ParameterError(
+            f"image encoder == {name!r}, must be {DEFAULT_IMAGE}, vgg16, vgg16:PATH_OR_HUB_NAME, "
+            "clip:NAME or the name or directory of a CLIP model."
+        )
+    return ClipImage(name, **options)
+
+
+class PictureEncoder(Encoder):
+    """What all encoders of pictures share: where the pictures come from.
+
+    Attributes
+    ----------
+    source
+        Turns an `image` value into a picture.
+    """
+
+    modality: ClassVar[str] = "image"
+
+    def __init__(self, source: PictureSource | None, batch_size: int | None, default_batch: int) -> None:
+        self.source = PictureSource(allow_outside=True) if source is None else source
+        self.batch_size = default_batch if batch_size is None else check_int("batch_size", batch_size, low=1)
+
+    def prepare(self, value: str) -> NDArray[Any]:
+        """Read, decode and resize the picture of one `image` value into an array for `encode_prepared`."""
+        return self.prepare_picture(self.source.open(value))
+
+    def prepare_picture(self, picture: Image.Image) -> NDArray[Any]:
+        """Resize an upright RGB picture into an array for `encode_prepared`."""
+        raise NotImplementedError
+
+    def fingerprint(self, value: str) -> str:
+        """Size and time of change of a local picture, the URL of one on the web; see `PictureSource`."""
+        return self.source.fingerprint(value)
+
+
+class EfficientNetLite(PictureEncoder):
+    """EfficientNet-Lite0 (ImageNet), 1280-d: the mean over the last feature map. Runs in ONNX Runtime.
+
+    The whole picture is squeezed into 224 x 224 pixels, bicubic: a product fills its picture, and a centre
+    crop would cut off its ends. Vectors are float32, not normalised.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: PictureSource | None = None,
+        device: str = "auto",
+        batch_size: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__(source, batch_size, 32)
+        check_choice("device", device, DEVICES)
+        threads = available_threads() if threads is None else check_int("threads", threads, low=1)
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingExtraError("the image encoder efficientnet-lite0", "embedded") from error
+        cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+        if device == "cuda" and not cuda:
+            raise ParameterError(
+                "device == 'cuda', but this ONNX Runtime has no CUDA provider; use --device cpu or auto, "
+                "or install onnxruntime-gpu in place of onnxruntime."
+            )
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.log_severity_level = 3  # errors: a missing CUDA library is told below, once
+        providers = ["CUDAExecutionProvider"] if cuda and device != "cpu" else []
+        model, self.revision = lite0_onnx()
+        self._session = onnxruntime.InferenceSession(
+            model, settings, providers=[*providers, "CPUExecutionProvider"]
+        )
+        if device == "cuda" and self._session.get_providers()[0] != "CUDAExecutionProvider":
+            raise ParameterError(
+                "device == 'cuda', but ONNX Runtime cannot start its CUDA provider; use --device cpu, "
+                "or install the CUDA and cuDNN versions that onnxruntime-gpu asks for."
+            )
+        self.name = DEFAULT_IMAGE
+        self.dimension = DIMENSION
+
+    def prepare_picture(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """Resize an upright RGB picture: uint8 [224, 224, 3]."""
+        return np.asarray(picture.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+
+    def encode_prepared(self, items: Sequence[Any]) -> NDArray[np.float32]:
+        """Encode n uint8 [224, 224, 3] -> float32 [n, 1280]."""
+        vectors = np.empty((len(items), self.dimension), np.float32)
+        for start in range(0, len(items), ONNX_BATCH):
+            pictures = np.stack(items[start : start + ONNX_BATCH])
+            vectors[start : start + len(pictures)] = self._session.run(None, {"pictures": pictures})[0]
+        return vectors
+
+
+class ClipImage(PictureEncoder):
+    """The image half of a CLIP model from the hub or a local directory; vectors as projected, not normalised.
+
+    Parameters
+    ----------
+    model
+        Hub name, or a directory that holds `config.json`, `preprocessor_config.json` and the weights.
+    source, device, batch_size, threads
+        As in `image_encoder`. On a GPU the model runs in bfloat16 or float16.
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_CLIP,
+        *,
+        source: PictureSource | None = None,
+        device: str = "auto",
+        batch_size: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__(source, batch_size, 32)
+        self._torch = import_torch("CLIP")
+        set_torch_threads(self._torch, threads)
+        self._device, dtype = resolve_device(device, "CLIP")
+        try:
+            import transformers
+        except ImportError as error:
+            raise MissingExtraError("CLIP", "hub") from error
+        patterns = ("config.json", "*processor_config.json", "model*.safetensors*")
+        folder, commit = model_folder(model, patterns, fallback=("pytorch_model*.bin*",))
+        self._model, self._processor = _load_clip(transformers, model, folder, dtype)
+        self._model.to(self._device)
+        revision = commit or weights_digest([f for p in (*patterns, "*.bin") for f in folder.glob(p)])
+        self.name = f"clip:{model}"
+        self.revision = f"{revision}-{str(dtype).removeprefix('torch.')}"
+        self.dimension = int(self._model.visual_projection.out_features)
+
+    def prepare_picture(self, picture: Image.Image) -> NDArray[np.float32]:
+        """Resize, crop and normalise as the model's own processor says: float32 [3, height, width]."""
+        pixels = self._processor(images=[picture], return_tensors="np")["pixel_values"]
+        return np.asarray(pixels[0], np.float32)
+
+    def encode_prepared(self, items: Sequence[Any]) -> NDArray[np.float32]:
+        """Encode n float32 [3, height, width] -> float32 [n, dimension]."""
+        if not items:
+            return np.empty((0, self.dimension), np.float32)
+        with self._torch.inference_mode():
+            pixels = self._torch.from_numpy(np.stack(items)).to(self._device, self._model.dtype)
+            vectors = self._model(pixel_values=pixels).image_embeds
+            return np.asarray(vectors.float().cpu().numpy(), np.float32)
+
+
+def _load_clip(transformers: Any, name: str, folder: Path, dtype: Any) -> tuple[Any, Any]:
+    """The vision model and the image processor of a local CLIP directory."""
+    try:
+        with _no_progress_bars(transformers):
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            if config.model_type not in ("clip", "clip_vision_model"):
+                raise EncoderError(f"{name!r} is a {config.model_type!r} model, must be a CLIP model.")
+            if config.model_type == "clip":
+                # The projection's size stands in the outer config; the inner one keeps its default.
+                size, config = config.projection_dim, config.vision_config
+                config.projection_dim = size
+            ignored = {"_keys_to_ignore_on_load_unexpected": [r"^text_", r"^logit_scale$", r"position_ids$"]}
+            kind = type("_Vision", (transformers.CLIPVisionModelWithProjection,), ignored)
+            model, report = kind.from_pretrained(  # type: ignore[attr-defined]
+                folder, config=config, dtype=dtype, local_files_only=True, output_loading_info=True
+            )
+            processor = transformers.AutoImageProcessor.from_pretrained(
+                folder, backend="pil", local_files_only=True
+            )
+    except EncoderError:
+        raise
+    except Exception as error:  # transformers raises many kinds for files that are missing or damaged
+        raise EncoderError(f"{name!r} cannot be loaded as a CLIP model: {_first_line(error)}") from error
+    if missing := sorted(report["missing_keys"]):
+        raise EncoderError(
+            f"{name!r} lacks {len(missing)} weights of a CLIP image model, first {missing[0]}."
+        )
+    return model.eval(), processor
+
+
+def model_folder(
+    name: str, patterns: Sequence[str], *, fallback: Sequence[str] = ()
+) -> tuple[Path, str | None]:
+    """The local folder of a model's files, and its commit on the hub (None for a directory of the user's).
+
+    A model that the hub's cache holds is taken from there without asking the network. Otherwise the hub is
+    asked once, with a short timeout: the hub library alone would try for half a minute.
+
+    Parameters
+    ----------
+    name
+        A local directory, or a hub name (`owner/model`).
+    patterns
+        Files that are needed, as glob patterns; every one must match.
+    fallback
+        Patterns that may stand in for the last of `patterns`, where a model has no such file.
+
+    Raises
+    ------
+    EncoderError
+        No such directory or model, a file is missing, or the hub does not answer.
+    """
+    local = Path(name).expanduser()
+    if local.is_dir():
+        if lacking := _lacking(local, patterns, fallback):
+            raise EncoderError(f"the directory {name!r} holds no file {lacking}.")
+        return local, None
+    if local.exists() or local.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise EncoderError(f"no such directory: {name!r}.")
+    try:
+        import huggingface_hub as hub
+    except ImportError as error:
+        raise MissingExtraError(f"the model {name!r}", "hub") from error
+    try:
+        folder = Path(hub.snapshot_download(name, local_files_only=True))
+        if not _lacking(folder, patterns, fallback):
+            return folder, folder.name
+    except Exception:  # not cached, or not a hub name: the hub below says which
+        pass
+    _ask_hub(name, hub.constants)
+    try:
+        folder = Path(hub.snapshot_download(name, allow_patterns=list(patterns)))
+        if fallback and _lacking(folder, patterns, ()):
+            folder = Path(hub.snapshot_download(name, allow_patterns=[*patterns, *fallback]))
+    except Exception as error:
+        raise EncoderError(_no_model(name, _first_line(error))) from error
+    if lacking := _lacking(folder, patterns, fallback):
+        raise EncoderError(f"the model {name!r} holds no file {lacking}.")
+    return folder, folder.name
+
+
+def _lacking(folder: Path, patterns: Sequence[str], fallback: Sequence[str]) -> str | None:
+    """The first needed pattern that matches no file."""
+    for pattern in patterns:
+        choices = (pattern, *fallback) if pattern == patterns[-1] else (pattern,)
+        if not any(any(folder.glob(choice)) for choice in choices):
+            return " or ".join(choices)
+    return None
+
+
+def _ask_hub(name: str, constants: Any) -> None:
+    if constants.HF_HUB_OFFLINE:
+        raise EncoderError(_no_model(name, "it is not in the hub's cache, and HF_HUB_OFFLINE is set"))
+    try:
+        httpx.head(constants.ENDPOINT, timeout=HUB_TIMEOUT)
+    except httpx.HTTPError as error:
+        raise EncoderError(_no_model(name, f"{constants.ENDPOINT} does not answer")) from error
+
+
+def _no_model(name: str, reason: str) -> str:
+    return (
+        f"the model {name!r} cannot be loaded: {reason}. Give a local directory that holds it, "
+        f"or use the embedded encoder {DEFAULT_IMAGE}."
+    )
+
+
+@contextmanager
+def _no_progress_bars(transformers: Any) -> Iterator[None]:
+    """Load without transformers' bars; its switch is one for the whole process, so it is put back."""
+    switch = transformers.utils.logging
+    with _quiet:
+        before = switch.is_progress_bar_enabled()
+        switch.disable_progress_bar()
+        try:
+            yield
+        finally:
+            if before:
+                switch.enable_progress_bar()
+
+
+def available_threads() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def set_torch_threads(torch: Any, threads: int | None) -> None:
+    """Set PyTorch's number of threads, which the whole process shares; None leaves it alone."""
+    if threads is not None:
+        torch.set_num_threads(check_int("threads", threads, low=1))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

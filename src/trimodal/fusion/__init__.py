@@ -1,0 +1,38 @@
+"""Fusion strategies: how the distances of several modalities become one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ParameterError
+from .base import Fusion, Neighbors
+from .click_text import ClickText
+from .early import EarlyFusion
+from .intermediate import IntermediateFusion
+from .late import LateFusion
+
+STRATEGIES: dict[str, type[Fusion]] = {
+    cls.name: cls for cls in (EarlyFusion, IntermediateFusion, LateFusion, ClickText)
+}
+
+
+def fusion_strategy(name: str, **settings: Any) -> Fusion:
+    """Make a strategy by name. Raises `ParameterError` for an unknown name or setting."""
+    if name not in STRATEGIES:
+        raise ParameterError(f"fusion == {name!r}, must be one of {', '.join(STRATEGIES)}.")
+    try:
+        return STRATEGIES[name](**settings)
+    except TypeError as error:
+        raise ParameterError(f"fusion {name}: {error}") from error
+
+
+__all__ = [
+    "STRATEGIES",
+    "ClickText",
+    "EarlyFusion",
+    "Fusion",
+    "IntermediateFusion",
+    "LateFusion",
+    "Neighbors",
+    "fusion_strategy",
+]

@@ -1,0 +1,56 @@
+"""ClickText: the baseline of the paper's A/B test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..embeddings import Embedding
+from ..errors import ParameterError
+from .base import Fusion
+from .points import Points
+
+_CLICK, _TEXT = 0, 1
+
+
+class ClickText(Fusion):
+    """Prod2Vec neighbours; a product without clicks gets its text neighbours (the paper, section IV-E).
+
+    D(i,j) is the click distance where i has a click vector (then only products that have one too are
+    neighbours), else the text distance. It depends on which of the two is asked about, so D(i,j) may differ
+    from D(j,i). A product with neither has no neighbours.
+    """
+
+    name = "click-text"
+
+    def __init__(self) -> None:
+        super().__init__(("click", "text"))
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def _choose(self, embeddings: Mapping[str, Embedding]) -> None:
+        for name in ("click", "text"):
+            if name not in embeddings:
+                raise ParameterError(f"click-text needs the modality {name!r}; got {', '.join(embeddings)}.")
+        super()._choose(embeddings)
+
+    def _shared(self, query_mask: int, candidate_mask: int) -> int:
+        wanted = 1 << _CLICK if query_mask >> _CLICK & 1 else 1 << _TEXT
+        return wanted & query_mask & candidate_mask
+
+    def _weights(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.float64]:
+        has_click = queries.mask[q] >> _CLICK & 1 == 1
+        both = queries.mask[q] & self.points_.mask[c]
+        return np.column_stack([has_click & (both >> _CLICK & 1 == 1), ~has_click & (both >> _TEXT & 1 == 1)]).astype(
+            np.float64
+        )
+
+    def _scales(
+        self, queries: Points, q: slice, c: slice
+    ) -> list[tuple[int, NDArray[np.float32] | float, NDArray[np.float32] | None]]:
+        shared = self._shared(int(queries.mask[q.start]), int(self.points_.mask[c.start]))
+        return [(_CLICK if shared >> _CLICK & 1 else _TEXT, 1.0, None)]

@@ -1,0 +1,104 @@
+"""Points: unit vectors of products in every modality, ordered so that blocks need no mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..embeddings import Embedding
+from ..ids import ProductIds
+
+MAX_MODALITIES = 8
+
+
+@dataclass(frozen=True)
+class Points:
+    """n points in M modalities, sorted by which modalities they have.
+
+    Points with the same modalities stand together (a group), so a slice inside a group is a slice of every
+    modality's matrix: no copy, no mask.
+
+    Attributes
+    ----------
+    mask
+        uint8 [n], ascending: bit m is set where the point has modality m.
+    order
+        int64 [n]: where each point stands in the caller's order.
+    units
+        Per modality, float32 [points that have it, d_m]: v / ||v||.
+    row
+        int64 [M, n]: row of a point in `units[m]`, meaningless where it has none.
+    norms
+        float64 [n, M]: ||v||, 0 where missing.
+    codes
+        int32 [n, M] or None: cluster per modality, -1 where missing (late fusion).
+    """
+
+    mask: NDArray[np.uint8]
+    order: NDArray[np.int64]
+    units: tuple[NDArray[np.float32], ...]
+    row: NDArray[np.int64]
+    norms: NDArray[np.float64]
+    codes: NDArray[np.int32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.mask)
+
+    def groups(self) -> list[tuple[int, slice]]:
+        """(mask, slice) of every group, in order."""
+        masks, starts = np.unique(self.mask, return_index=True)
+        stops = [*starts[1:].tolist(), len(self)]
+        return [(int(m), slice(a, b)) for m, a, b in zip(masks, starts.tolist(), stops, strict=True)]
+
+    def block(self, modality: int, points: slice) -> NDArray[np.float32]:
+        """Unit vectors of a slice inside one group: a view [points, d]."""
+        first = self.row[modality, points.start]
+        return self.units[modality][first : first + points.stop - points.start]
+
+    def take(self, points: NDArray[np.int64]) -> Points:
+        """Some points, by their index here; `order` of the result says where each stands in `points`."""
+        order = np.argsort(self.mask[points], kind="stable")
+        chosen = points[order]
+        units, rows = [], np.full((len(self.units), len(chosen)), -1, np.int64)
+        for m, unit in enumerate(self.units):
+            has = self.mask[chosen] >> m & 1 == 1
+            units.append(unit[self.row[m, chosen[has]]])
+            rows[m] = np.cumsum(has) - 1
+        codes = None if self.codes is None else self.codes[chosen]
+        return Points(self.mask[chosen], order, tuple(units), rows, self.norms[chosen], codes)
+
+    @classmethod
+    def of(cls, embeddings: Mapping[str, Embedding], modalities: Sequence[str], ids: ProductIds) -> Points:
+        """Points for the products `ids`; an embedding that is not over these ids is aligned to them."""
+        aligned = [embeddings[name].aligned(ids) for name in modalities]
+        mask = np.zeros(len(ids), np.uint8)
+        for m, embedding in enumerate(aligned):
+            mask |= ((embedding.state > 0) << m).astype(np.uint8)
+        order = np.argsort(mask, kind="stable")
+        units, rows = [], np.full((len(aligned), len(ids)), -1, np.int64)
+        norms = np.zeros((len(ids), len(aligned)))
+        for m, embedding in enumerate(aligned):
+            has = mask[order] >> m & 1 == 1
+            source = embedding.position[order[has]]
+            unit, norm = _normalized(embedding.vectors, source)
+            units.append(unit)
+            norms[has, m] = norm
+            rows[m] = np.cumsum(has) - 1
+        return cls(mask[order], order, tuple(units), rows, norms)
+
+
+def _normalized(
+    vectors: NDArray[np.float32], source: NDArray[np.int64], block: int = 8192
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Unit vectors and norms of some rows, block by block."""
+    unit = np.empty((len(source), vectors.shape[1]), np.float32)
+    norms = np.empty(len(source))
+    for start in range(0, len(source), block):
+        part = vectors[source[start : start + block]].astype(np.float64)
+        norm = np.sqrt(np.einsum("nd,nd->n", part, part))
+        unit[start : start + block] = part / norm[:, None]
+        norms[start : start + block] = norm
+    return unit, norms
