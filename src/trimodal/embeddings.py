@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -144,23 +146,16 @@ class Embedding:
         return self.vectors[row] if row >= 0 else None
 
     def write(self, path: Path) -> None:
-        """Write to a Parquet file, atomically: `product_id`, `state`, `vector` (null where missing)."""
-        flat = pa.array(self.vectors.reshape(-1))
-        values = pa.FixedSizeListArray.from_arrays(flat, max(1, self.dimension)) if self.dimension else None
-        # Missing products stand at the end, without a vector, so that the vectors are written without a copy.
-        order = np.argsort(self.state == State.MISSING, kind="stable")
-        gone = len(self.ids) - len(self.vectors)
-        kind = pa.list_(pa.float32(), max(1, self.dimension))
-        chunks = [values] if values is not None else []
-        vector = pa.chunked_array([*chunks, pa.nulls(gone, kind)], kind)
+        """Write to a Parquet file, atomically: `product_id`, `state`, `vector`, a row per product that has one."""
+        if not self.dimension:
+            raise DataError(f"{self.modality}: vectors of length 0 cannot be written.")
+        present = self.state > 0
         note = json.dumps({"modality": self.modality, **asdict(self.provenance)}, sort_keys=True)
-        names = np.array(list(self.ids), dtype=object)[order]
         table = pa.table(
             {
-                "product_id": pa.array(names, pa.string()),
-                "position": pa.array(order),
-                "state": pa.array([State(s).label for s in range(3)]).take(pa.array(self.state[order])),
-                "vector": vector,
+                "product_id": pa.array(np.array(list(self.ids), dtype=object)[present], pa.string()),
+                "state": pa.array([State(s).label for s in State]).take(pa.array(self.state[present])),
+                "vector": pa.FixedSizeListArray.from_arrays(pa.array(self.vectors.reshape(-1)), self.dimension),
             }
         ).replace_schema_metadata({"trimodal": note})
         with atomic(path) as temporary:
@@ -169,6 +164,8 @@ class Embedding:
     @classmethod
     def read(cls, path: Path, modality: str | None = None, ids: ProductIds | None = None) -> Embedding:
         """Read a Parquet file of vectors: our own, or any with the columns `product_id` and `vector`.
+
+        A product that is not in the file, or whose vector is null, is missing.
 
         Parameters
         ----------
@@ -185,8 +182,8 @@ class Embedding:
         if not path.is_file():
             raise DataError(f"{path} does not exist.")
         try:
-            table = pq.read_table(path)
-        except (pa.ArrowException, OSError) as error:
+            table = _read_parquet(path)
+        except (pa.ArrowException, OSError, pl.exceptions.PolarsError) as error:
             raise DataError(f"{path.name} cannot be read as Parquet: {error}") from error
         for name in ("product_id", "vector"):
             if name not in table.column_names:
@@ -195,21 +192,14 @@ class Embedding:
         provenance = Provenance(
             note.get("encoder", path.name), note.get("revision", ""), note.get("settings", {})
         )
-        if "position" in table.column_names:
-            own = table["product_id"].take(pa.array(np.argsort(table["position"].to_numpy()))).to_pylist()
-        else:
-            own = table["product_id"].cast(pa.string()).to_pylist()
-        label = modality or note.get("modality") or path.stem
         present = table.filter(pa.compute.is_valid(table["vector"]))
-        vectors = _matrix(present["vector"], path.name)
-        state = State.KNOWN
+        keys = present["product_id"].cast(pa.string()).to_pylist()
         embedding = cls.join(
-            label,
-            ids if ids is not None else ProductIds(own),
-            present["product_id"].cast(pa.string()).to_pylist(),
-            vectors,
+            modality or note.get("modality") or path.stem,
+            ids if ids is not None else ProductIds(table["product_id"].cast(pa.string()).to_pylist()),
+            keys,
+            _matrix(present["vector"], path.name),
             provenance,
-            state=state,
         )
         if "state" in table.column_names:
             inferred = present.filter(pa.compute.equal(present["state"], State.INFERRED.label))["product_id"]
@@ -234,6 +224,14 @@ def usable_rows(vectors: NDArray[np.float32], block: int = 16384) -> NDArray[np.
         squares = np.einsum("nd,nd->n", part, part, dtype=np.float64)
         usable[start : start + block] = np.isfinite(squares) & (squares > 0)
     return usable
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except pa.ArrowInvalid:
+        # Arrow does not read fixed-size lists that hold nulls; Polars does, and a null vector is a missing one.
+        return pl.read_parquet(path).drop_nulls("vector").to_arrow()
 
 
 def _matrix(column: pa.ChunkedArray, file: str) -> NDArray[np.float32]:

@@ -40,39 +40,70 @@ def _star(points: int, inner: float) -> tuple[Point, ...]:
     return tuple((x * inner, y * inner) if k % 2 else (x, y) for k, (x, y) in enumerate(corners))
 
 
+def _mirror(*right: Point) -> tuple[Point, ...]:
+    """Return an outline given by its right half, from top to bottom."""
+    return (*right, *((-x, y) for x, y in reversed(right)))
+
+
 _SHAPES: tuple[tuple[Part, ...], ...] = (
     (("main", _ring(0, 0, 0.9, 0.9)), ("detail", _ring(0, 0, 0.4, 0.4))),  # ring
     (("main", _box(-0.9, -0.65, 0.9, 0.65)), ("detail", _box(-0.78, -0.53, 0.78, 0.5))),  # screen
-    (("main", ((-0.3, -0.9), (0.3, -0.9), (0.85, 0.9), (-0.85, 0.9))), ("detail", _box(-0.32, -0.1, 0.32, 0))),  # dress
+    (
+        ("main", ((-0.3, -0.9), (0.3, -0.9), (0.85, 0.9), (-0.85, 0.9))),
+        ("detail", _box(-0.32, -0.1, 0.32, 0)),
+    ),  # dress
     (
         ("main", ((-0.95, 0.1), (-0.55, -0.6), (-0.1, -0.1), (0.9, 0.2), (0.95, 0.6), (-0.95, 0.6))),
         ("detail", _box(-0.95, 0.5, 0.95, 0.65)),
     ),  # shoe
-    (("main", _box(-0.4, -0.35, 0.4, 0.95)), ("main", _box(-0.15, -0.95, 0.15, -0.3)), ("detail", _box(-0.4, 0.1, 0.4, 0.6))),
+    (
+        ("main", _box(-0.4, -0.35, 0.4, 0.95)),
+        ("main", _box(-0.15, -0.95, 0.15, -0.3)),
+        ("detail", _box(-0.4, 0.1, 0.4, 0.6)),
+    ),  # bottle
     (
         ("main", _box(-0.6, -0.05, 0.6, 0.15)),
         ("main", _box(-0.6, -0.95, -0.42, 0.95)),
         ("main", _box(0.42, 0.1, 0.6, 0.95)),
     ),  # chair
     (("main", _star(5, 0.45)),),
-    (("main", _box(-0.75, -0.2, 0.75, 0.9)), ("detail", _box(-0.4, -0.75, -0.28, -0.2)), ("detail", _box(0.28, -0.75, 0.4, -0.2))),
+    (
+        ("main", _box(-0.75, -0.2, 0.75, 0.9)),
+        ("detail", _box(-0.4, -0.75, -0.28, -0.2)),
+        ("detail", _box(0.28, -0.75, 0.4, -0.2)),
+    ),  # bag
     (("main", _ring(0, 0, 0.9, 0.78, 6)), ("detail", _ring(0, 0, 0.3, 0.26, 6))),  # nut
     (("main", _box(-0.12, -0.3, 0.12, 0.95)), ("detail", _box(-0.75, -0.85, 0.6, -0.25))),  # hammer
+    (("main", _mirror((0.35, -0.8), (0.95, -0.35), (0.7, 0), (0.45, -0.2), (0.45, 0.85))),),  # shirt
+    (("main", ((0, -0.9), (0.95, 0.8), (-0.95, 0.8))), ("detail", ((0, -0.1), (0.3, 0.8), (-0.3, 0.8)))),
     (
-        ("main", ((-0.35, -0.8), (0.35, -0.8), (0.95, -0.35), (0.7, 0), (0.45, -0.2), (0.45, 0.85), (-0.45, 0.85),
-                  (-0.45, -0.2), (-0.7, 0), (-0.95, -0.35))),
-    ),  # shirt
-    (("main", ((0, -0.9), (0.95, 0.8), (-0.95, 0.8))), ("detail", ((0, -0.1), (0.3, 0.8), (-0.3, 0.8)))),  # tent
-    (("detail", _ring(-0.55, 0.35, 0.4, 0.4)), ("detail", _ring(0.55, 0.35, 0.4, 0.4)), ("main", _box(-0.8, -0.35, 0.8, 0.15))),
-    (("main", _ring(0, -0.35, 0.75, 0.5, 4)), ("main", _box(-0.06, -0.1, 0.06, 0.95)), ("detail", _ring(0, 0.9, 0.45, 0.1))),
-    (("main", _box(-0.6, -0.7, 0.45, 0.75)), ("detail", _ring(0.55, 0, 0.35, 0.4)), ("main", _ring(0.5, 0, 0.18, 0.22))),
-    (("main", _box(-0.95, -0.15, 0.95, 0.45)), ("detail", _box(-0.95, -0.55, 0.95, -0.15)), ("main", _box(-0.85, 0.45, -0.7, 0.8)),
-     ("main", _box(0.7, 0.45, 0.85, 0.8))),
-)  # fmt: skip
+        ("detail", _ring(-0.55, 0.35, 0.4, 0.4)),
+        ("detail", _ring(0.55, 0.35, 0.4, 0.4)),
+        ("main", _box(-0.8, -0.35, 0.8, 0.15)),
+    ),  # cart
+    (
+        ("main", _ring(0, -0.35, 0.75, 0.5, 4)),
+        ("main", _box(-0.06, -0.1, 0.06, 0.95)),
+        ("detail", _ring(0, 0.9, 0.45, 0.1)),
+    ),  # lamp
+    (
+        ("main", _box(-0.6, -0.7, 0.45, 0.75)),
+        ("detail", _ring(0.55, 0, 0.35, 0.4)),
+        ("main", _ring(0.5, 0, 0.18, 0.22)),
+    ),  # mug
+    (
+        ("main", _box(-0.95, -0.15, 0.95, 0.45)),
+        ("detail", _box(-0.95, -0.55, 0.95, -0.15)),
+        ("main", _box(-0.85, 0.45, -0.7, 0.8)),
+        ("main", _box(0.7, 0.45, 0.85, 0.8)),
+    ),  # sofa
+)
 assert len(_SHAPES) == SHAPES
 
 
-def _pattern(number: int, size: int, colour: tuple[int, int, int], second: tuple[int, int, int]) -> Image.Image:
+def _pattern(
+    number: int, size: int, colour: tuple[int, int, int], second: tuple[int, int, int]
+) -> Image.Image:
     """Return a square of plain, striped, dotted or checked cloth."""
     cloth = Image.new("RGB", (size, size), colour)
     pen, step = ImageDraw.Draw(cloth), size // 12
@@ -96,7 +127,9 @@ def _background(number: int, size: int, tint: float) -> Image.Image:
     shades = ((250, 250, 250), (226, 228, 230), (232 + warm, 236, 232 - warm), (236, 232 + warm // 2, 222))
     picture = Image.new("RGB", (size, size), shades[number])
     if number == 3:
-        ImageDraw.Draw(picture).rectangle((0, int(size * 0.68), size, size), fill=(178 + warm, 158, 136 - warm))
+        ImageDraw.Draw(picture).rectangle(
+            (0, int(size * 0.68), size, size), fill=(178 + warm, 158, 136 - warm)
+        )
     return picture
 
 
@@ -105,26 +138,34 @@ def draw(
     shape: int,
     colour: tuple[int, int, int],
     second: tuple[int, int, int],
+    pattern: int,
+    background: int,
     appeal: Sequence[float],
     dice: Sequence[int],
     offer: Sequence[int],
     generic: bool,
     noise: NDArray[np.int16],
 ) -> bytes:
-    """Return one picture as JPEG bytes, 128 x 128; a `generic` one shows a packing box instead of the product."""
+    """Return one picture as JPEG bytes, 128 x 128; a `generic` one shows a packing box only."""
     size = SIDE * _FINE
-    picture = _background(dice[0] % 4, size, appeal[2])
-    parts = (("main", _box(-0.8, -0.6, 0.8, 0.8)), ("detail", _box(-0.12, -0.6, 0.12, 0.8))) if generic else _SHAPES[shape]
+    picture = _background(background, size, appeal[2])
+    parts = (
+        (("main", _box(-0.8, -0.6, 0.8, 0.8)), ("detail", _box(-0.12, -0.6, 0.12, 0.8)))
+        if generic
+        else _SHAPES[shape]
+    )
     base, trim = (_BOARD, (150, 116, 80)) if generic else (colour, second)
-    turn = math.radians((dice[1] - 128) / 128 * 16 + (offer[0] - 128) / 128 * 3)
-    scale = size * (0.33 + 0.05 * appeal[1] + 0.05 * (dice[2] - 128) / 128 + 0.01 * (offer[1] - 128) / 128)
-    wide, tall = scale * (1 + 0.18 * appeal[0]), scale * (1 - 0.18 * appeal[0])
+    turn = math.radians((dice[1] - 128) / 128 * 10 + (offer[0] - 128) / 128 * 3)
+    scale = size * (0.33 + 0.05 * appeal[1] + 0.03 * (dice[2] - 128) / 128 + 0.01 * (offer[1] - 128) / 128)
+    wide, tall = scale * (1 + 0.12 * appeal[0]), scale * (1 - 0.12 * appeal[0])
     cx, cy = size * (0.5 + (dice[3] - 128) / 128 * 0.05), size * (0.52 + (dice[4] - 128) / 128 * 0.05)
     cos, sin = math.cos(turn), math.sin(turn)
-    cloth = None if generic or dice[5] % 4 == 0 else _pattern(dice[5] % 4, size, base, trim)
+    cloth = None if generic or pattern == 0 else _pattern(pattern, size, base, trim)
     pen = ImageDraw.Draw(picture)
     for role, corners in parts:
-        placed = [(cx + x * wide * cos - y * tall * sin, cy + x * wide * sin + y * tall * cos) for x, y in corners]
+        placed = [
+            (cx + x * wide * cos - y * tall * sin, cy + x * wide * sin + y * tall * cos) for x, y in corners
+        ]
         if role == "main" and cloth is not None:
             mask = Image.new("1", (size, size))
             ImageDraw.Draw(mask).polygon(placed, fill=1)
@@ -156,6 +197,8 @@ def picture(market: Market, position: int, noise: NDArray[np.int16]) -> bytes:
         shape=int(market.shape[position]),
         colour=colour,
         second=(r, g, b),
+        pattern=int(market.pattern[position]),
+        background=int(market.background[position]),
         appeal=market.appeal[position].tolist(),
         dice=dice,
         offer=market.offer_dice[position].tolist(),

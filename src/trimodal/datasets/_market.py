@@ -9,35 +9,13 @@ from numpy.typing import NDArray
 
 from . import _words
 from ._model import MarketModel, generator
+from ._tree import Tree, tree
 
 # Kinds of title and picture, as the truth table names them.
 TITLE_KINDS = ("full", "no-noun", "code", "vague", "misleading")
 PICTURE_KINDS = ("own", "generic", "wrong-shape")
 SHAPES = 16
 _CHUNK = 65_536
-
-
-@dataclass(frozen=True)
-class Tree:
-    """Departments and categories.
-
-    Attributes
-    ----------
-    departments, categories
-        Names; categories are the leaves.
-    department
-        int64 [K]: each category's department.
-    base
-        int64 [K]: which noun of the department a category is named after.
-    modifiers
-        For each category the modifiers' numbers that make it differ from the base (usually none).
-    """
-
-    departments: tuple[str, ...]
-    categories: tuple[str, ...]
-    department: NDArray[np.int64]
-    base: NDArray[np.int64]
-    modifiers: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -48,8 +26,10 @@ class Market:
     ----------
     tree, category, style
         The category tree; each product's leaf; its style, numbered through the whole market.
-    taste
-        float32 [N, taste_dimension].
+    taste, leaf_taste, style_taste
+        float32 [N, d], [K, d], [styles, d]: taste of each product, centre of each category and style.
+    shelf
+        The style among which visitors meet a product: its own, or for misplaced products any.
     group
         The first offer of the same product (itself, if it is the first).
     popularity
@@ -65,7 +45,10 @@ class Market:
     tree: Tree
     category: NDArray[np.int32]
     style: NDArray[np.int32]
+    shelf: NDArray[np.int32]
     taste: NDArray[np.float32]
+    leaf_taste: NDArray[np.float32]
+    style_taste: NDArray[np.float32]
     group: NDArray[np.int32]
     popularity: NDArray[np.float64]
     has_picture: NDArray[np.bool_]
@@ -81,6 +64,8 @@ class Market:
     picture_kind: NDArray[np.int8]
     other_category: NDArray[np.int32]
     shape: NDArray[np.int8]
+    pattern: NDArray[np.int8]
+    background: NDArray[np.int8]
     title_dice: NDArray[np.uint8]
     picture_dice: NDArray[np.uint8]
     offer_dice: NDArray[np.uint8]
@@ -89,32 +74,18 @@ class Market:
         return len(self.category)
 
     @property
+    def styles_of_a_category(self) -> int:
+        """How many styles each category has; style // this is the category."""
+        return _styles_of_a_category(len(np.unique(self.group)), len(self.tree.categories), self.model)
+
+    @property
     def department(self) -> NDArray[np.int64]:
         """int64 [N]: each product's department."""
         return self.tree.department[self.category]
 
 
-def tree(categories: int) -> Tree:
-    """Return a tree with this many leaves: up to 15 departments, dealt round so that few leaves differ most."""
-    base_count = _words.CATEGORIES_PER_DEPARTMENT
-    count = min(len(_words.DEPARTMENTS), categories, max(3, -(-categories // base_count)))
-    department, slot = np.arange(categories) % count, np.arange(categories) // count
-    names, modifiers = [], []
-    for home, place in zip(department.tolist(), slot.tolist(), strict=True):
-        name = _words.CATEGORIES[home][place % base_count]
-        series, kinds = place // base_count, len(_words.MODIFIERS)
-        chosen: list[int] = []
-        while series > 0:
-            series, digit = divmod(series - 1, kinds)
-            chosen.append(digit)
-        words = [_words.MODIFIERS[digit].pick(0, 0) for digit in chosen]
-        names.append(f"{name} ({', '.join(words)})" if words else name)
-        modifiers.append(tuple(chosen))
-    return Tree(_words.DEPARTMENTS[:count], tuple(names), department, slot % base_count, tuple(modifiers))
-
-
 def _parts(rng: np.random.Generator, count: int, dimension: int, scale: float) -> NDArray[np.float32]:
-    """Return `count` Gaussian vectors whose root mean square length is `scale`: float32 [count, dimension]."""
+    """Return `count` Gaussian vectors of root mean square length `scale`: float32 [count, dimension]."""
     return rng.standard_normal((count, dimension), dtype=np.float32) * np.float32(scale / dimension**0.5)
 
 
@@ -149,13 +120,17 @@ def _leaves(rng: np.random.Generator, originals: int, categories: int) -> NDArra
     return leaves
 
 
+def _styles_of_a_category(originals: int, categories: int, model: MarketModel) -> int:
+    return max(2, round(originals / (categories * model.products_per_style)))
+
+
 def _tastes(
     seed: int, model: MarketModel, leaves: Tree, category: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return style [n] and taste [n, d] = department + category + style + own."""
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return style [n], taste [n, d] = department + category + style + own, and both kinds of centres."""
     rng, dimension = generator(seed, "taste"), model.taste_dimension
     kinds = len(leaves.categories)
-    per_category = max(2, round(len(category) / (kinds * model.products_per_style)))
+    per_category = _styles_of_a_category(len(category), kinds, model)
     style = category * np.int32(per_category) + rng.integers(per_category, size=len(category), dtype=np.int32)
     department = _parts(rng, len(leaves.departments), dimension, model.department_scale)
     leaf = department[leaves.department] + _parts(rng, kinds, dimension, model.category_scale)
@@ -165,13 +140,32 @@ def _tastes(
     for start in range(0, len(taste), _CHUNK):
         rows = slice(start, start + _CHUNK)
         taste[rows] += styles[style[rows]]
-    return style, taste
+    return style, taste, leaf, styles
+
+
+def _shelves(
+    rng: np.random.Generator, model: MarketModel, leaves: Tree, style: NDArray[np.int32], styles: int
+) -> NDArray[np.int32]:
+    """Return the style among which visitors meet each product.
+
+    A twinned category is met on the shelves of its twin, in the same department: clicks cannot tell the two
+    apart. Misplaced products are met anywhere.
+    """
+    twin, pairs = np.arange(len(leaves.categories)), []
+    for department in range(len(leaves.departments)):
+        inside = rng.permutation(np.flatnonzero(leaves.department == department)).tolist()
+        pairs += list(zip(inside[0::2], inside[1::2], strict=False))
+    for pair in rng.permutation(len(pairs))[: round(model.twinned_share * len(pairs))].tolist():
+        twin[pairs[pair][0]] = pairs[pair][1]
+    shelf = twin[style // styles] * styles + style % styles
+    misplaced = rng.random(len(style)) < model.misplaced_share
+    return np.where(misplaced, rng.integers(len(twin) * styles, size=len(style)), shelf).astype(np.int32)
 
 
 def _popularity(
     seed: int, model: MarketModel, category: NDArray[np.int32], categories: int
 ) -> NDArray[np.float64]:
-    """Return shares [N] that sum to 1: Zipf-Mandelbrot ranks, a mild factor per category, 0 for cold products."""
+    """Return shares [N] that sum to 1: Zipf-Mandelbrot by rank, a mild factor per category, 0 if cold."""
     rng, count = generator(seed, "popularity"), len(category)
     rank = rng.permutation(count) + 1.0
     weight = (rank + model.popularity_offset * count) ** -model.popularity_exponent
@@ -199,10 +193,13 @@ def build(seed: int, products: int, categories: int, model: MarketModel) -> Mark
     row = place[first]  # every offer's original: what offers of one product share is drawn once
 
     category = _leaves(rng, originals, categories)
-    style, taste = _tastes(seed, model, leaves, category)
+    style, taste, leaf_taste, style_taste = _tastes(seed, model, leaves, category)
+    shelf = _shelves(rng, model, leaves, style, len(style_taste) // categories)
     price = np.exp(rng.normal(3.5, 0.9, categories)[category] + rng.normal(0.0, 0.4, originals))
     brands = max(6, originals // 150)  # of a department; it shares half of them with the next one
-    brand = leaves.department[category] * (brands // 2) + (brands * rng.random(originals) ** 1.5).astype(np.int64)
+    brand = leaves.department[category] * (brands // 2) + (brands * rng.random(originals) ** 1.5).astype(
+        np.int64
+    )
     number = rng.integers(10_000 * 26 * 26, size=originals, dtype=np.int32)
     other = (category + rng.integers(1, max(2, categories), size=originals, dtype=np.int32)) % categories
 
@@ -218,6 +215,8 @@ def build(seed: int, products: int, categories: int, model: MarketModel) -> Mark
     shape = _shapes(drawn, model, category, categories)
     wrong = picture_kind == PICTURE_KINDS.index("wrong-shape")
     shape[wrong] = drawn.integers(SHAPES, size=int(wrong.sum()))
+    pattern = _choose(drawn, taste, 4, model.colour_strength)
+    background = _choose(drawn, taste, 4, model.colour_strength)
     projections = drawn.standard_normal((model.taste_dimension, 3), dtype=np.float32)
     appeal = np.tanh(taste @ projections)
     has_picture = np.ones(products, np.bool_)
@@ -230,7 +229,10 @@ def build(seed: int, products: int, categories: int, model: MarketModel) -> Mark
         tree=leaves,
         category=category[row],
         style=style[row],
+        shelf=shelf[row],
         taste=offers,
+        leaf_taste=leaf_taste,
+        style_taste=style_taste,
         group=first,
         popularity=_popularity(seed, model, category[row], categories),
         has_picture=has_picture,
@@ -246,6 +248,8 @@ def build(seed: int, products: int, categories: int, model: MarketModel) -> Mark
         picture_kind=picture_kind[row],
         other_category=other[row].astype(np.int32),
         shape=shape[row],
+        pattern=pattern[row],
+        background=background[row],
         title_dice=words.integers(256, size=(originals, 8), dtype=np.uint8)[row],
         picture_dice=drawn.integers(256, size=(originals, 8), dtype=np.uint8)[row],
         offer_dice=rng.integers(256, size=(products, 2), dtype=np.uint8),

@@ -9,7 +9,17 @@ import numpy as np
 from ..errors import ParameterError, check_int, check_share
 
 # one random stream for each part, so that changing one part leaves the others as they were
-STREAMS = ("taste", "catalogue", "titles", "pictures", "popularity", "visitors", "bots", "sessions", "vectors")
+STREAMS = (
+    "taste",
+    "catalogue",
+    "titles",
+    "pictures",
+    "popularity",
+    "visitors",
+    "bots",
+    "sessions",
+    "vectors",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +60,10 @@ class MarketModel:
     candidates, temperature
         A move draws this many candidates by popularity and keeps one by softmax(-squared taste distance /
         temperature).
+    twinned_share
+        Share of category pairs that visitors browse as one, so that clicks cannot tell them apart.
+    misplaced_share
+        Share of products that visitors meet among another style's products, of any category.
     repeat_share
         Chance that a click is followed by the same product again.
     return_share
@@ -73,27 +87,29 @@ class MarketModel:
     cold_share: float = 0.06
     no_picture_share: float = 0.06
     variant_share: float = 0.12
-    no_noun_share: float = 0.08
-    code_share: float = 0.06
-    vague_share: float = 0.08
-    misleading_share: float = 0.08
+    no_noun_share: float = 0.05
+    code_share: float = 0.04
+    vague_share: float = 0.05
+    misleading_share: float = 0.05
     wrong_word_share: float = 0.15
-    generic_picture_share: float = 0.08
-    wrong_shape_share: float = 0.10
-    shapes_per_category: float = 0.6
-    colour_strength: float = 2.0
-    popularity_exponent: float = 0.8
+    generic_picture_share: float = 0.06
+    wrong_shape_share: float = 0.06
+    shapes_per_category: float = 0.8
+    colour_strength: float = 2.5
+    popularity_exponent: float = 0.6
     popularity_offset: float = 0.02
-    single_share: float = 0.3
-    mean_extra: float = 0.85
-    long_share: float = 0.04
-    mean_extra_long: float = 9.0
-    style_share: float = 0.35
-    category_share: float = 0.30
-    department_share: float = 0.12
-    companion_share: float = 0.10
+    single_share: float = 0.2
+    mean_extra: float = 0.5
+    long_share: float = 0.03
+    mean_extra_long: float = 24.0
+    style_share: float = 0.3
+    category_share: float = 0.5
+    department_share: float = 0.06
+    companion_share: float = 0.05
     candidates: int = 4
     temperature: float = 0.5
+    twinned_share: float = 0.4
+    misplaced_share: float = 0.04
     repeat_share: float = 0.08
     return_share: float = 0.4
     jump_share: float = 0.2

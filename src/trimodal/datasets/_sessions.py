@@ -68,16 +68,20 @@ class Walk:
 
     def __init__(self, market: Market) -> None:
         self.model: MarketModel = market.model
-        self.order = np.lexsort((market.style, market.category, market.department))
+        met = market.shelf // market.styles_of_a_category  # the category among which a product is met
+        self.order = np.lexsort((market.shelf, met, market.tree.department[met]))
         self.popularity = market.popularity[self.order]
         self.running = np.concatenate([[0.0], np.cumsum(self.popularity)])
         self.last = int(np.flatnonzero(self.popularity)[-1])
         self.taste = market.taste[self.order]
-        category = market.category[self.order].astype(np.int64)
-        department, style = market.department[self.order], market.style[self.order]
+        away = np.flatnonzero(market.shelf[self.order] != market.style[self.order])
+        home, shelf = market.style[self.order[away]], market.shelf[self.order[away]]
+        self.taste[away] += market.style_taste[shelf] - market.style_taste[home]  # as its visitors see it
+        category, style = met[self.order].astype(np.int64), market.shelf[self.order]
+        department = market.tree.department[category]
         leaves = len(market.tree.categories)
-        self.companion = _companions(self.taste, category, market.tree.department, leaves)
-        # [5, N]: where the range of each kind of move begins and ends, for each product
+        self.companion = _companions(market.leaf_taste, market.tree.department)
+        # for style, category and department: where the range of each product's begins and ends
         span = [_ranges(style), _ranges(category), _ranges(department)]
         starts, ends = np.zeros(leaves, np.int64), np.zeros(leaves, np.int64)
         starts[category], ends[category] = span[_CATEGORY]
@@ -86,12 +90,13 @@ class Walk:
         self.category = category
 
     def draw(self, low: Ints, high: Ints, uniform: Floats) -> Ints:
-        """Return a place in each range low..high-1, by popularity; from everywhere if nothing there is clickable."""
+        """Return a place in each range low..high-1, by popularity; from everywhere if it is empty."""
         bottom, top = self.running[low], self.running[high]
         empty = top <= bottom
         bottom, top = np.where(empty, 0.0, bottom), np.where(empty, self.running[-1], top)
-        places = np.searchsorted(self.running, bottom + uniform * (top - bottom), side="right") - 1
-        return np.minimum(places, self.last)
+        places: Ints = np.searchsorted(self.running, bottom + uniform * (top - bottom), side="right") - 1
+        limited: Ints = np.minimum(places, self.last)
+        return limited
 
     def bounds(self, current: Ints, move: NDArray[np.intp]) -> tuple[Ints, Ints]:
         """Return the range that each move from `current` may go to."""
@@ -112,7 +117,7 @@ class Walk:
         return self.draw(low, high, rng.random(len(favourite)))
 
     def step(self, rng: np.random.Generator, current: Ints) -> Ints:
-        """Return the next place of every walker: a kind of move, candidates by popularity, one of them by taste."""
+        """Return the next place of every walker: a kind of move, candidates by popularity, one by taste."""
         model, count = self.model, len(current)
         edges = np.cumsum(
             [model.style_share, model.category_share, model.department_share, model.companion_share]
@@ -137,16 +142,13 @@ def _ranges(labels: NDArray[np.integer]) -> tuple[Ints, Ints]:
     return np.repeat(first, lengths), np.repeat(first + lengths, lengths)
 
 
-def _companions(taste: NDArray[np.float32], category: Ints, department: Ints, leaves: int) -> Ints:
+def _companions(centre: NDArray[np.float32], department: Ints) -> Ints:
     """Return for each category the one nearest in taste in another department (itself if there is none)."""
-    first = np.searchsorted(category[np.argsort(category, kind="stable")], np.arange(leaves))
-    centres = np.add.reduceat(taste[np.argsort(category, kind="stable")], first, axis=0)
-    centres /= np.bincount(category, minlength=leaves)[:, None]
-    companion = np.arange(leaves)
-    for leaf in range(leaves):
+    companion = np.arange(len(centre))
+    for leaf in range(len(centre)):
         abroad = np.flatnonzero(department != department[leaf])
         if len(abroad):
-            apart = ((centres[abroad] - centres[leaf]) ** 2).sum(1)
+            apart = ((centre[abroad] - centre[leaf]) ** 2).sum(1)
             companion[leaf] = abroad[apart.argmin()]
     return companion
 
@@ -174,7 +176,7 @@ def _start_times(rng: np.random.Generator, low: float, high: float, count: int, 
 def _block(
     walk: Walk, rng: np.random.Generator, start: int, stop: int, total: int, bots: Ints, favourites: Ints
 ) -> tuple[Clicks, int]:
-    """Return all rows of sessions start..stop-1, in time order, and the time before which no later block begins."""
+    """Return all rows of sessions start..stop-1, in time order, and the time when the next block begins."""
     model, count = walk.model, stop - start
     begin = _start_times(rng, start / total, stop / total, count, model.days)
     visitor = np.floor(len(favourites) * rng.random(count) ** 1.3).astype(np.int64)
@@ -204,8 +206,8 @@ def _block(
     times = 1 + (~is_robot[session] & (rng.random(len(session)) < model.repeat_share))
     session, place = np.repeat(session, times), np.repeat(place, times)
     robot_row = is_robot[session]
-    gap = rng.lognormal(np.where(robot_row, 0.0, 3.2), np.where(robot_row, 0.3, 0.9))
-    gap = (np.clip(gap, 0.2, 1_500.0) * 1000).astype(np.int64) + 2
+    seconds = rng.lognormal(np.where(robot_row, 0.0, 3.2), np.where(robot_row, 0.3, 0.9))
+    gap = (np.clip(seconds, 0.2, 1_500.0) * 1000).astype(np.int64) + 2
     before = np.cumsum(gap) - gap
     first = np.searchsorted(session, np.arange(count))
     time = begin[session] + before - before[first][session]
@@ -227,8 +229,9 @@ def _start_times_edge(quantile: float, days: int) -> int:
 def blocks(seed: int, market: Market, sessions: int) -> Iterator[tuple[Clicks, int]]:
     """Yield the click log in time order, and how many sessions each piece completes drawing.
 
-    Sessions are numbered by their start. Each block's sessions start in its own slice of time, so a row before
-    the next slice is final; the few later ones wait for the next block. Memory: one block and what waits.
+    Sessions are numbered by their start. Each block's sessions start in its own slice of time, so a row
+    before the next slice is final; the few later ones wait for the next block. Memory: one block and what
+    waits.
     """
     model = market.model
     walk = Walk(market)

@@ -18,7 +18,7 @@ FORMATS = ("csv", "jsonl", "parquet")
 
 
 def iso(times: Any) -> Any:
-    """Return datetime64[ms] values as ISO-8601 text in UTC: an Arrow array such as `2025-03-03T00:00:00.000Z`."""
+    """Return datetime64[ms] values as ISO-8601 text in UTC, such as `2025-03-03T00:00:00.000Z`."""
     return pa.array(np.char.add(np.datetime_as_string(times, unit="ms"), "Z"), pa.string())
 
 

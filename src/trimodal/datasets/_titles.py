@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from . import _words
-from ._market import TITLE_KINDS, Market, Tree
+from . import _nouns, _words
+from ._market import TITLE_KINDS, Market
+from ._tree import Tree
 
 _FULL, _NO_NOUN, _CODE, _VAGUE, _MISLEADING = range(len(TITLE_KINDS))
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -27,7 +28,7 @@ def model_code(number: int) -> str:
 
 def _noun(tree: Tree, category: int, language: int, choice: int) -> str:
     """Return a noun of this category, with the modifiers that make it differ from its base."""
-    words = _words.NOUNS[int(tree.department[category])][int(tree.base[category])]
+    words = _nouns.NOUNS[int(tree.department[category])][int(tree.base[category])]
     modifiers = [_words.MODIFIERS[number].pick(language, 0) for number in tree.modifiers[category]]
     return " ".join([*modifiers, words.pick(language, choice)])
 
@@ -64,8 +65,22 @@ def titles(market: Market, start: int, stop: int) -> list[str]:
     wrong = market.model.wrong_word_share * 256
     written = []
     for position, row in enumerate(columns, start):
-        (department, category, other, style, language, kind, brand, number, colour, material, dice, offer, group) = row
-        d_noun, d_words, d_order, d_colour, d_material, d_extra, d_model, d_wrong = dice
+        (
+            department,
+            category,
+            other,
+            style,
+            language,
+            kind,
+            brand,
+            number,
+            colour,
+            material,
+            dice,
+            offer,
+            group,
+        ) = row
+        d_noun, d_words, d_order, d_colour, d_material, d_extra, d_wrong, _ = dice
         is_variant = group != position
         if d_colour < wrong:
             colour = d_wrong % len(_words.COLOURS)
@@ -75,21 +90,23 @@ def titles(market: Market, start: int, stop: int) -> list[str]:
         if kind == _CODE:
             parts["model"] = model_code(number)
         else:
-            if d_words & 1 or kind == _NO_NOUN:
+            if d_words % 3 == 0 or kind == _NO_NOUN:
                 parts["style"] = _words.STYLES[(style * _STYLE_STEP) % len(_words.STYLES)].pick(language, 0)
-            if d_words & 6:
+            if d_words & 12 == 4 or kind == _NO_NOUN:
                 parts["colour"] = _words.COLOURS[colour][1].pick(language, 0)
-            if d_words & 8:
+            if d_words & 24 == 16:
                 parts["material"] = _words.MATERIALS[material].pick(language, 0)
-            if d_words & 16:
+            if d_words & 96 == 96:
                 parts["model"] = model_code(number)
         if kind == _FULL:
             parts["what"] = _noun(market.tree, category, language, d_noun)
+            if d_extra % 4:  # shops add a second word for the same thing, to be found
+                parts["what"] += f", {_noun(market.tree, category, language, d_noun + 1)}"
         elif kind == _VAGUE:
-            parts["what"] = _words.DEPARTMENT_WORDS[department].pick(language, d_noun)
+            parts["what"] = _nouns.DEPARTMENT_WORDS[department].pick(language, d_noun)
         elif kind == _MISLEADING:
             parts["what"] = f"{_words.LINKS.pick(language, 0)} {_noun(market.tree, other, language, d_noun)}"
-        if d_extra < 64 or is_variant:
+        if d_extra < 40 or is_variant:
             parts["extra"] = _words.EXTRAS[(d_extra + (offer[0] if is_variant else 0)) % 5].pick(language, 0)
         order = _ORDERS[(d_order + (offer[1] & 1 if is_variant else 0)) % len(_ORDERS)]
         text = " ".join(parts[name] for name in order if name in parts)

@@ -1,4 +1,4 @@
-"""Ready-made text and image vectors of the simulated market: its taste, seen through each modality's faults."""
+"""Ready-made text and image vectors of the simulated market: taste, seen through each modality's faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def _views(seed: int, market: Market, modality: str) -> NDArray[np.float32]:
     """Return the matrix [taste dimension, vector dimension] through which a modality sees taste."""
     rng = generator(seed, "vectors", 0 if modality == "text" else 1)
     size, dimension = market.model.taste_dimension, DIMENSIONS[modality]
-    view = rng.standard_normal((size, dimension), dtype=np.float32) / np.float32(dimension**0.5)
+    view = rng.standard_normal((size, dimension), dtype=np.float32)
+    view *= np.float32(1 / dimension**0.5)
     hidden = rng.choice(size, size=size - max(1, round(_SEEN * size)), replace=False)
     view[hidden] = 0.0
     return view
@@ -41,13 +42,15 @@ def _block(
     clarity = np.asarray(_CLARITY[modality], np.float32)[kinds[start:stop]]
     vectors: NDArray[np.float32] = (market.taste[start:stop] * clarity[:, None]) @ view
     noise = rng.standard_normal(vectors.shape, dtype=np.float32)
-    vectors += noise * np.float32(_NOISE / vectors.shape[1] ** 0.5)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    noise *= np.float32(_NOISE / vectors.shape[1] ** 0.5)
+    vectors += noise
+    length: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= length
     return vectors
 
 
 def write_vectors(folder: Path, seed: int, market: Market, ids: Any, progress: Progress) -> dict[str, Path]:
-    """Write `text.parquet` and `image.parquet` and return their paths; products without a picture are absent."""
+    """Write `text.parquet` and `image.parquet` and return their paths; who has no picture is absent."""
     folder.mkdir()
     written = {}
     for modality, dimension in DIMENSIONS.items():
@@ -56,7 +59,9 @@ def write_vectors(folder: Path, seed: int, market: Market, ids: Any, progress: P
         path = folder / f"{modality}.parquet"
         with (
             progress(f"Writing {modality} vectors", len(market)) as advance,
-            pyarrow.parquet.ParquetWriter(path, schema, compression="none", use_dictionary=["product_id"]) as file,
+            pyarrow.parquet.ParquetWriter(
+                path, schema, compression="none", use_dictionary=["product_id"]
+            ) as file,
         ):
             for start in range(0, len(market), BLOCK):
                 stop = min(start + BLOCK, len(market))

@@ -1,7 +1,7 @@
 """A simulated market with known truth: products, titles, pictures and clicks, for demos, tests and scale.
 
-Nothing in it is a real shop's: `docs/simulated-market.md` says how every part is drawn, and what is and is not
-like the real thing.
+Nothing in it is a real shop's: `docs/simulated-market.md` says how every part is drawn, and what is and
+is not like the real thing.
 """
 
 from __future__ import annotations
@@ -14,26 +14,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
 from ..errors import DataError, ParameterError, check_choice, check_int
 from ..progress import Progress, silent
-from . import _drawings, _sessions, _words
-from ._market import PICTURE_KINDS, TITLE_KINDS, Market, build
+from . import _sessions
+from ._files import write_clicks, write_pictures, write_products, write_truth
+from ._market import build
 from ._model import MarketModel
-from ._tables import FORMATS, TableWriter
-from ._titles import titles
+from ._tables import FORMATS
 from ._vectors import write_vectors
 
 __all__ = ["MarketModel", "SimulatedMarket", "simulate"]
 
 TRUTH_VERSION = 1
-_BLOCK = 8_192  # products written at once; changes nothing in the files' rows
-_PER_FOLDER = 1_000  # pictures in one folder
 _KIND = "trimodal simulated market"
 
 
@@ -121,12 +117,13 @@ def simulate(
         Draw a JPEG of 128 x 128 pixels, about 3 KB, for each product that has a picture. Without, the column
         `image` is empty.
     vectors
-        Also write `vectors/text.parquet` (512-d) and `vectors/image.parquet` (1280-d): noisy unit vectors made
-        from taste, for measuring scale without encoders.
+        Also write `vectors/text.parquet` (512-d) and `vectors/image.parquet` (1280-d): noisy unit vectors
+        made from taste, for measuring scale without encoders.
     users
         Write the column `user_id`. The clicks are the same without it.
     format
-        `csv` (default: opens anywhere), `jsonl`, or `parquet` (smallest and fastest; best above 100,000 products).
+        `csv` (default: opens anywhere), `jsonl`, or `parquet` (smallest, fastest; for
+        more than 100,000 products).
     model
         Parameters of the behaviour and of the noise.
     overwrite
@@ -141,7 +138,7 @@ def simulate(
     DataError
         `out` is not empty, or is a file.
     """
-    categories = check_int("categories", categories, low=1, high=20_000)
+    categories = check_int("categories", categories, low=1, high=2_000)
     products = check_int("products", products, low=2, high=100_000_000)
     if products < 2 * categories:
         raise ParameterError(f"products == {products}, must be >= 2 * categories ({2 * categories}).")
@@ -154,13 +151,13 @@ def simulate(
         with progress("Drawing the hidden market", None):
             market = build(seed, products, categories, model)
             ids = pa.array([f"p{number:07d}" for number in range(1, products + 1)])
-        _write_products(folder, market, ids, pictures=pictures, format=format, progress=progress)
+        write_products(folder, market, ids, pictures=pictures, format=format, progress=progress)
         if pictures:
-            _write_pictures(folder, market, ids, progress)
-        log = _write_clicks(
+            write_pictures(folder, market, ids, progress)
+        log = write_clicks(
             folder, market, ids, seed=seed, sessions=sessions, users=users, format=format, progress=progress
         )
-        _write_truth(folder, market, ids, log.per_product, progress)
+        write_truth(folder, market, ids, log.per_product, progress)
         files = write_vectors(folder / "vectors", seed, market, ids, progress) if vectors else {}
         counts = {
             "products": products,
@@ -177,7 +174,13 @@ def simulate(
         }
         asked = {"products": products, "sessions": sessions, "categories": categories, "seed": seed,
                  "pictures": pictures, "vectors": vectors, "users": users, "format": format}  # fmt: skip
-        truth = {"kind": _KIND, "version": TRUTH_VERSION, "arguments": asked, "model": asdict(model), "counts": counts}
+        truth = {
+            "kind": _KIND,
+            "version": TRUTH_VERSION,
+            "arguments": asked,
+            "model": asdict(model),
+            "counts": counts,
+        }
         text = json.dumps(truth, indent=2) + "\n"
         (folder / "truth.json").write_text(text, encoding="utf-8", newline="\n")
     return SimulatedMarket(
@@ -194,16 +197,20 @@ def simulate(
 
 @contextmanager
 def _published(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a folder beside `out` to write into, and rename it to `out` once the block ends without an error."""
+    """Give a folder beside `out` to write into; rename it to `out` once the block ends without an error."""
     replaces = False
     if out.exists() or out.is_symlink():
         if not out.is_dir():
             raise DataError(f"{out} is not a folder, must be a folder or nothing; name another one.")
         replaces = any(out.iterdir())
     if replaces and not overwrite:
-        raise DataError(f"{out} is not empty; name another folder, or allow it to be replaced (overwrite=True).")
+        raise DataError(
+            f"{out} is not empty; name another folder, or allow it to be replaced (overwrite=True)."
+        )
     if replaces and not _is_simulated(out):
-        raise DataError(f"{out} holds something other than a simulated market and is not replaced; empty it yourself.")
+        raise DataError(
+            f"{out} holds something other than a simulated market and is not replaced; empty it yourself."
+        )
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -227,142 +234,3 @@ def _is_simulated(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(truth, dict) and truth.get("kind") == _KIND
-
-
-def _picture_name(product_id: str, position: int) -> str:
-    return f"images/{position // _PER_FOLDER:04d}/{product_id}.jpg"
-
-
-def _write_products(
-    folder: Path, market: Market, ids: Any, *, pictures: bool, format: str, progress: Progress
-) -> None:
-    """Write the products table, its columns in the order of the contract."""
-    text = ("product_id", "title", "category", "image", "price", "url", "brand", "group_id", "department", "shop")
-    schema = pa.schema([(name, pa.float64() if name == "price" else pa.string()) for name in text])
-    leaves = np.array(market.tree.categories, dtype=object)
-    departments = np.array(market.tree.departments, dtype=object)
-    with (
-        TableWriter(folder / "products", schema, format=format) as table,
-        progress("Writing products", len(market)) as advance,
-    ):
-        for start in range(0, len(market), _BLOCK):
-            stop = min(start + _BLOCK, len(market))
-            rows, names = slice(start, stop), ids[start:stop].to_pylist()
-            shown = market.has_picture[rows] & pictures
-            shops = [f"shop-{number + 1:03d}" for number in market.shop[rows].tolist()]
-            table.write({
-                "product_id": ids[start:stop],
-                "title": titles(market, start, stop),
-                "category": leaves[market.category[rows]],
-                "image": [_picture_name(name, start + k) if shown[k] else None for k, name in enumerate(names)],
-                "price": market.price[rows],
-                "url": [f"https://{shop}.example/{name}" for shop, name in zip(shops, names, strict=True)],
-                "brand": [_words.brand(number) for number in market.brand[rows].tolist()],
-                "group_id": [f"g{number + 1:07d}" for number in market.group[rows].tolist()],
-                "department": departments[market.department[rows]],
-                "shop": shops,
-            })  # fmt: skip
-            advance(stop - start)
-
-
-def _write_pictures(folder: Path, market: Market, ids: Any, progress: Progress) -> None:
-    """Draw each product's picture into `images/`, a thousand to a folder."""
-    noise = _drawings.grain()
-    places = np.flatnonzero(market.has_picture)
-    made: set[int] = set()
-    with progress("Drawing pictures", len(places)) as advance:
-        for position in places.tolist():
-            path = folder / _picture_name(ids[position].as_py(), position)
-            if position // _PER_FOLDER not in made:
-                path.parent.mkdir(parents=True)
-                made.add(position // _PER_FOLDER)
-            path.write_bytes(_drawings.picture(market, position, noise))
-            advance()
-
-
-@dataclass(frozen=True)
-class _Log:
-    """What was written to the click log: clicks of each product [N], different visitors, jumps."""
-
-    per_product: np.ndarray[Any, np.dtype[np.int64]]
-    visitors: int
-    jumps: int
-
-
-def _write_clicks(
-    folder: Path, market: Market, ids: Any, *, seed: int, sessions: int, users: bool, format: str, progress: Progress
-) -> _Log:
-    """Write the click log in time order."""
-    columns = [("session_id", pa.string()), ("product_id", pa.string()), ("timestamp", pa.timestamp("ms", "UTC")),
-               ("event", pa.string())]  # fmt: skip
-    if users:
-        columns.append(("user_id", pa.string()))
-    per_product, jumps = np.zeros(len(market), np.int64), 0
-    seen = np.zeros(_sessions.visitor_count(sessions, market.model), np.bool_)
-    events = np.array(["click", "jump"], dtype=object)
-    with (
-        TableWriter(folder / "clicks", pa.schema(columns), format=format) as table,
-        progress("Writing sessions", sessions) as advance,
-    ):
-        for rows, done in _sessions.blocks(seed, market, sessions):
-            if len(rows):
-                table.write({
-                    "session_id": _numbered("s", rows.session + 1),
-                    "product_id": ids.take(pa.array(rows.product)),
-                    "timestamp": _sessions.FIRST_DAY + rows.time.astype("timedelta64[ms]"),
-                    "event": events[rows.jump.astype(np.int64)],
-                    "user_id": _numbered("u", rows.visitor + 1) if users else None,
-                })  # fmt: skip
-            per_product += np.bincount(rows.product[~rows.jump], minlength=len(market))
-            jumps += int(rows.jump.sum())
-            seen[rows.visitor] = True
-            advance(done)
-    return _Log(per_product, int(seen.sum()), jumps)
-
-
-def _numbered(letter: str, numbers: _sessions.Ints) -> Any:
-    """Return ids such as `s0000012`: an Arrow array."""
-    digits = pa.compute.utf8_lpad(pa.array(numbers).cast(pa.string()), width=7, padding="0")
-    return pa.compute.binary_join_element_wise(letter, digits, "")
-
-
-def _write_truth(folder: Path, market: Market, ids: Any, clicks: _sessions.Ints, progress: Progress) -> None:
-    """Write what is hidden from a recommender: one row for each product."""
-    size = market.model.taste_dimension
-    named = ("category", "department", "style", "group_id", "title_kind", "picture_kind", "language", "colour", "material")
-    schema = pa.schema([
-        ("product_id", pa.string()), *((name, pa.string()) for name in named),
-        ("taste", pa.list_(pa.float32(), size)), ("popularity", pa.float64()), ("clicks", pa.int64()),
-        ("cold", pa.bool_()), ("has_picture", pa.bool_()),
-    ])  # fmt: skip
-    leaves = np.array(market.tree.categories, dtype=object)
-    per_category = market.style.max() // len(leaves) + 1
-    lists = {
-        "title_kind": (TITLE_KINDS, market.title_kind),
-        "picture_kind": (PICTURE_KINDS, market.picture_kind),
-        "language": (_words.LANGUAGES, market.language),
-        "colour": ([words.pick(0, 0) for _, words in _words.COLOURS], market.colour),
-        "material": ([words.pick(0, 0) for words in _words.MATERIALS], market.material),
-        "department": (market.tree.departments, market.department),
-        "category": (leaves, market.category),
-    }
-    with (
-        TableWriter(folder / "truth", schema, format="parquet") as table,
-        progress("Writing the truth", len(market)) as advance,
-    ):
-        for start in range(0, len(market), _BLOCK):
-            rows = slice(start, min(start + _BLOCK, len(market)))
-            category = leaves[market.category[rows]]
-            styles = zip(category, (market.style[rows] % per_category).tolist(), strict=True)
-            table.write({
-                "product_id": ids[rows.start : rows.stop],
-                **{name: np.array(words, dtype=object)[numbers[rows]] for name, (words, numbers) in lists.items()},
-                "style": [f"{leaf}/{number + 1}" for leaf, number in styles],
-                "group_id": [f"g{number + 1:07d}" for number in market.group[rows].tolist()],
-                "taste": pa.FixedSizeListArray.from_arrays(pa.array(market.taste[rows].ravel()), size),
-                "popularity": market.popularity[rows],
-                "clicks": clicks[rows],
-                "cold": clicks[rows] == 0,
-                "has_picture": market.has_picture[rows],
-            })  # fmt: skip
-            advance(rows.stop - rows.start)

@@ -12,7 +12,8 @@ from PIL import Image
 
 from ..errors import EncoderError, MissingExtraError
 from .base import import_torch, resolve_device, weights_digest
-from .image import PictureEncoder, model_folder, set_torch_threads
+from .hub import model_folder
+from .image import PictureEncoder, set_torch_threads
 from .pictures import PictureSource
 
 DEFAULT_VGG = "timm/vgg16.tv_in1k"
@@ -31,9 +32,9 @@ TORCHVISION = (("classifier.0", "classifier.3"), ("classifier.6.weight", "classi
 class VGG16(PictureEncoder):
     """VGG16 without its classifier: the second fully connected layer (fc7) after its ReLU, 4096-d.
 
-    The GMMF paper writes "VGG16 without its two classification layers" and 4096-d; both fully connected
-    layers before the classifier have 4096 outputs, and this is the one that such a phrase usually means: of
-    fc8 and its softmax nothing is left. The picture is resized to 256 pixels on its short side (bilinear)
+    The GMMF paper writes "VGG16 without its two classification layers" and 4096-d. Both fully connected
+    layers before the 1000 classes have 4096 outputs; this is the last of them, what remains when the class
+    scores and their softmax are taken away. The picture is resized to 256 pixels on its short side (bilinear)
     and the middle 224 x 224 is taken, as the weights were trained. Vectors are float32, not normalised.
 
     Parameters
@@ -131,9 +132,10 @@ def arrange(tensors: Mapping[str, Any]) -> tuple[list[list[Pair]], list[Pair]]:
         left.discard(key)
         shape = list(tensors[key].shape)
         for wanted in (sizes, other):
-            if wanted is not None and len(shape) == len(wanted):
-                if all(size in (None, got) for size, got in zip(wanted, shape, strict=True)):
-                    return tensors[key]
+            if wanted is None or len(wanted) != len(shape):
+                continue
+            if all(size in (None, got) for size, got in zip(wanted, shape, strict=True)):
+                return tensors[key]
         asked = " or ".join(str(["any" if n is None else n for n in w]) for w in (sizes, other) if w)
         raise EncoderError(f"the VGG16 weights hold {key} of shape {shape}, must be {asked}.")
 

@@ -76,8 +76,8 @@ class Fusion(ABC):
         """The modalities that count between two groups, as a mask; 0: not comparable."""
         return query_mask & candidate_mask
 
-    def _learn(self, embeddings: Mapping[str, Embedding]) -> None:
-        """Learn whatever the strategy learns from the embeddings."""
+    def _learn(self, embeddings: Mapping[str, Embedding], names: Sequence[str]) -> None:
+        """Learn whatever the strategy learns from the embeddings of these modalities."""
 
     def _place(self, points: Points) -> Points:
         """Add to points what the strategy needs at search."""
@@ -97,7 +97,13 @@ class Fusion(ABC):
 
     # ------------------------------------------------------------------ fitting
 
-    def fit(self, embeddings: Mapping[str, Embedding], ids: ProductIds | None = None) -> Self:
+    def fit(
+        self,
+        embeddings: Mapping[str, Embedding],
+        ids: ProductIds | None = None,
+        *,
+        only: Sequence[str] | None = None,
+    ) -> Self:
         """Learn from the embeddings and place their products.
 
         Parameters
@@ -106,9 +112,11 @@ class Fusion(ABC):
             One per modality, joined by product id.
         ids
             The products; the union of the embeddings' if not given.
+        only
+            Learn from these modalities alone and keep what was learned from the others.
         """
         self._choose(embeddings)
-        self._learn(embeddings)
+        self._learn(embeddings, [name for name in self.modalities_ if only is None or name in only])
         return self.place(embeddings, ids)
 
     def place(self, embeddings: Mapping[str, Embedding], ids: ProductIds | None = None) -> Self:

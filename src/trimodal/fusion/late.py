@@ -59,9 +59,9 @@ class LateFusion(IntermediateFusion):
         self.centers_ = {key.removeprefix("centers."): value for key, value in learned.items()}
         return self
 
-    def _learn(self, embeddings: Mapping[str, Embedding]) -> None:
-        self.centers_: dict[str, NDArray[np.float32]] = {}
-        for name in self.modalities_:
+    def _learn(self, embeddings: Mapping[str, Embedding], names: Sequence[str]) -> None:
+        self.centers_: dict[str, NDArray[np.float32]] = dict(getattr(self, "centers_", {}))
+        for name in names:
             vectors = embeddings[name].vectors
             if not len(vectors):
                 self.centers_[name] = np.zeros((1, embeddings[name].dimension), np.float32)

@@ -1,0 +1,60 @@
+"""The command line. Commands parse options and print; all that they do is in the library."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from ..errors import TrimodalError
+from . import bundle, data, demo, recommend
+
+app = typer.Typer(
+    name="trimodal",
+    help="Similar products from titles, pictures and anonymous clicks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data.register(app)
+recommend.register(app)
+bundle.register(app)
+demo.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    if version:
+        from .. import __version__
+
+        typer.echo(f"trimodal {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; exit code 2 and one line on bad input, 130 on Ctrl-C."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except TrimodalError as error:
+        typer.echo(f"trimodal: {error}", err=True)
+        return 2
+    except click.exceptions.ClickException as error:
+        error.show()
+        return 2
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        typer.echo("trimodal: interrupted; what was encoded is kept, run the command again to go on", err=True)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        typer.echo(f"trimodal: {error}", err=True)
+        return 2
+    return int(code or 0)

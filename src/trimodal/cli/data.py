@@ -1,0 +1,148 @@
+"""Commands about data: check, embed, simulate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..clicks import MAX_CLICKS, MIN_CLICKS
+from . import common
+from .common import print_json, say, terminal
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(check)
+    app.command()(embed)
+    app.command()(simulate)
+
+
+def check(
+    folder: common.DataFolder,
+    json: common.Json = False,
+    pictures: Annotated[bool, typer.Option(help="Decode every local picture.")] = True,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Also fetch and decode pictures behind URLs.")] = False,
+    allow_private_urls: common.PrivateUrls = False,
+    min_clicks: common.MinClicks = MIN_CLICKS,
+    max_clicks: common.MaxClicks = MAX_CLICKS,
+    max_rejected: common.MaxRejected = 1.0,
+    encoding: common.Encoding = "utf-8",
+) -> None:
+    """Validate data: the paper's Table I, coverage per modality, and every rejected row with its reason.
+
+    Example: trimodal check shop/ --json > report.json
+    """
+    from ..data import check_data, read_data
+
+    data = read_data(
+        folder, min_clicks=min_clicks, max_clicks=max_clicks, encoding=encoding, max_rejected=max_rejected
+    )
+    report = check_data(
+        data, pictures=pictures, fetch=fetch, allow_private=allow_private_urls, progress=terminal
+    )
+    if json:
+        print_json(report.to_dict())
+    else:
+        typer.echo(str(report))
+
+
+def embed(
+    folder: common.DataFolder,
+    modalities: Annotated[str, typer.Option(help="Which of text and image to encode.")] = "text,image",
+    text: Annotated[str, typer.Option(help="Text encoder; see `trimodal fit --help`.")] = "use-multilingual",
+    image: Annotated[str, typer.Option(help="Image encoder; see `trimodal fit --help`.")] = "efficientnet-lite0",
+    store: common.Store = None,
+    export: Annotated[Path | None, typer.Option("--export", "-o", help="Also write MODALITY.parquet here.")] = None,
+    device: common.Device = "auto",
+    batch_size: common.BatchSize = None,
+    allow_private_urls: common.PrivateUrls = False,
+    max_rejected: common.MaxRejected = 0.1,
+    encoding: common.Encoding = "utf-8",
+    json: common.Json = False,
+) -> None:
+    """Encode titles and pictures into the store, which `trimodal fit` then takes them from.
+
+    Only what is new, changed or failed before is encoded; a run that was killed goes on where it stopped.
+    Items that fail are listed in a ledger and never stop the run.
+
+    Example: trimodal embed shop/ --image openai/clip-vit-base-patch32 --device cuda
+    """
+    from ..catalog import Catalog
+    from ..encoders import encode_catalog, image_encoder, text_encoder
+    from ..encoders.fetch import Fetcher
+    from ..encoders.pictures import PictureSource
+    from ..errors import check_choice
+
+    wanted = [check_choice("modalities", name, ("text", "image")) for name in common.names(modalities) or []]
+    catalog = Catalog.read(folder, encoding=encoding, max_rejected=max_rejected)
+    source = PictureSource(
+        catalog.root or ".", fetcher=Fetcher(allow_private=True) if allow_private_urls else None
+    )
+    runs = {}
+    for name in wanted:
+        encoder = (
+            text_encoder(text, device=device, batch_size=batch_size)
+            if name == "text"
+            else image_encoder(image, source=source, device=device, batch_size=batch_size)
+        )
+        values = catalog.titles if name == "text" else catalog.images
+        runs[name] = encode_catalog(
+            encoder, catalog.ids, values, store=store or folder / ".trimodal", progress=terminal
+        )
+        if export is not None:
+            export.mkdir(parents=True, exist_ok=True)
+            runs[name].embedding.write(export / f"{name}.parquet")
+    if json:
+        print_json(
+            {
+                name: {
+                    "encoder": run.embedding.provenance.encoder,
+                    "revision": run.embedding.provenance.revision,
+                    "dimension": run.embedding.dimension,
+                    "products": len(run.embedding.ids),
+                    "known": len(run.embedding.vectors),
+                    "encoded": run.encoded,
+                    "reused": run.reused,
+                    "failed": [{"product_id": f.product_id, "value": f.value, "reason": f.reason} for f in run.failures],
+                    "ledger": str(run.ledger),
+                }
+                for name, run in runs.items()
+            }
+        )
+    else:
+        common.report_runs(runs)
+
+
+def simulate(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
+    products: Annotated[int, typer.Option(help="How many products.")] = 1000,
+    sessions: Annotated[int, typer.Option(help="How many sessions.")] = 10000,
+    categories: Annotated[int, typer.Option(help="How many categories.")] = 20,
+    seed: common.Seed = 0,
+    pictures: Annotated[bool, typer.Option(help="Draw pictures.")] = True,
+    vectors: Annotated[bool, typer.Option("--vectors", help="Also write ready-made text and image vectors.")] = False,
+    format: Annotated[str, typer.Option(help="csv, jsonl or parquet.")] = "csv",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT holds.")] = False,
+) -> None:
+    """Write a simulated market: products, pictures, clicks, and the truth behind them.
+
+    Example: trimodal simulate market/ --products 2000 --sessions 20000 --categories 20 --seed 1
+    """
+    from ..datasets.simulate import simulate as write
+
+    market = write(
+        out,
+        products=products,
+        sessions=sessions,
+        categories=categories,
+        seed=seed,
+        pictures=pictures,
+        vectors=vectors,
+        format=format,
+        overwrite=overwrite,
+        progress=terminal,
+    )
+    typer.echo(str(market))
+    say(f"a simulated market; look at it with: trimodal check {out}")

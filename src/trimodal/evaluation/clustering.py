@@ -1,0 +1,211 @@
+"""The clustering protocol: do the vectors of a strategy fall into the shop's categories? (the paper, section IV-B)
+
+A strategy's products are laid out in two dimensions by t-SNE, clustered there by k-means++ with K = number of
+categories, and compared with the categories by the adjusted Rand index (ARI): t-SNE on the vectors themselves
+for early fusion, on the fused distances for intermediate and late fusion.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from ..embeddings import Embedding
+from ..errors import DataError, check_int
+from ..fusion import EarlyFusion, Fusion, IntermediateFusion, LateFusion
+from ..ids import ProductIds
+from ..progress import Progress, silent
+
+PERPLEXITY = 30
+RESTARTS = 10
+
+
+@dataclass(frozen=True)
+class ClusteringRow:
+    """One cell of the paper's Table II: mean ARI over seeds, its lowest and highest, and the controls."""
+
+    modalities: tuple[str, ...]
+    strategy: str
+    categories: int
+    products: int
+    seeds: int
+    ari: float
+    ari_low: float
+    ari_high: float
+
+
+@dataclass(frozen=True)
+class ClusteringTable:
+    """Table II: modality subsets by strategies. `chance` is the ARI of shuffled labels. Prints as a table."""
+
+    rows: tuple[ClusteringRow, ...]
+    chance: float
+    skipped: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Rows as dictionaries, and chance."""
+        return {"rows": [asdict(row) for row in self.rows], "chance": self.chance, "skipped": self.skipped}
+
+    def __str__(self) -> str:
+        strategies = list(dict.fromkeys(row.strategy for row in self.rows))
+        subsets = list(dict.fromkeys(row.modalities for row in self.rows))
+        cell = {(row.modalities, row.strategy): f"{row.ari:.4f}" for row in self.rows}
+        first = self.rows[0]
+        lines = [
+            f"ARI against {first.categories} categories, {first.products:,} products, mean of {first.seeds} seed(s)",
+            f"{'modalities':<28}" + "".join(f"{name:>14}" for name in strategies),
+        ]
+        for subset in subsets:
+            cells = "".join(f"{cell.get((subset, name), '-'):>14}" for name in strategies)
+            lines.append(f"{'+'.join(subset):<28}{cells}")
+        lines.append(f"{'chance':<28}{self.chance:>14.4f}")
+        return "\n".join(lines)
+
+
+def clustering_table(
+    embeddings: Mapping[str, Embedding],
+    categories: Sequence[str | None],
+    *,
+    sample: int = 2000,
+    seeds: int = 1,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> ClusteringTable:
+    """Run the protocol for every subset of the modalities and every strategy.
+
+    Only products that have every modality and a category take part, so that all cells speak of the same
+    products; of these a sample stratified by category.
+
+    Parameters
+    ----------
+    embeddings
+        Over the same product ids, n of them.
+    categories
+        Label per product [n], None where it has none.
+    sample
+        How many products at most.
+    seeds
+        Repetitions of t-SNE and k-means, with other seeds.
+
+    Raises
+    ------
+    DataError
+        Fewer than two categories, or too few products, are left.
+    """
+    check_int("seeds", seeds, low=1)
+    ids = next(iter(embeddings.values())).ids
+    labels = np.array(["" if c is None else c for c in categories], dtype=object)
+    complete = (labels != "") & np.all([e.aligned(ids).state > 0 for e in embeddings.values()], axis=0)
+    chosen = stratified(labels, np.flatnonzero(complete), check_int("sample", sample, low=10), seed)
+    names, truth = np.unique(labels[chosen].astype(str), return_inverse=True)
+    if len(names) < 2 or len(chosen) < 10:
+        raise DataError(
+            f"the protocol needs at least two categories and ten products with every modality "
+            f"({', '.join(embeddings)}); {len(chosen)} products in {len(names)} categories have them."
+        )
+    part = ProductIds([ids[i] for i in chosen])
+    some = {name: e.aligned(part) for name, e in embeddings.items()}
+    subsets = [s for size in range(1, len(some) + 1) for s in combinations(some, size)]
+    cells = [
+        (subset, strategy)
+        for subset in subsets
+        for strategy in (EarlyFusion, IntermediateFusion, LateFusion)
+        if not (strategy is LateFusion and len(subset) == 1)  # one modality's clusters are the answer already
+    ]
+    rows = []
+    with progress("clustering protocol", len(cells) * seeds) as advance:
+        for subset, strategy in cells:
+            scores = []
+            for repeat in range(seeds):
+                fusion = (
+                    LateFusion(subset, clusters=len(names), seed=seed + repeat)
+                    if strategy is LateFusion
+                    else strategy(subset)
+                ).fit(some)
+                scores.append(protocol_ari(fusion, some, truth, seed=seed + repeat))
+                advance(1)
+            rows.append(
+                ClusteringRow(
+                    subset,
+                    strategy.name,
+                    len(names),
+                    len(part),
+                    seeds,
+                    float(np.mean(scores)),
+                    float(np.min(scores)),
+                    float(np.max(scores)),
+                )
+            )
+    shuffled = np.random.default_rng(seed).permutation(truth)
+    return ClusteringTable(tuple(rows), float(adjusted_rand_score(truth, shuffled)), int(len(ids) - complete.sum()))
+
+
+def protocol_ari(
+    fusion: Fusion, embeddings: Mapping[str, Embedding], truth: NDArray[np.int64], *, seed: int = 0
+) -> float:
+    """ARI of one fitted strategy on products that have all its modalities, labels [n] in the order of `ids_`."""
+    layout = tsne_layout(fusion, embeddings, seed=seed)
+    means = KMeans(len(np.unique(truth)), init="k-means++", n_init=RESTARTS, random_state=seed).fit(layout)
+    return float(adjusted_rand_score(truth, means.labels_))
+
+
+def tsne_layout(
+    fusion: Fusion, embeddings: Mapping[str, Embedding], *, seed: int = 0
+) -> NDArray[np.float64]:
+    """Lay out a strategy's products in two dimensions: float64 [n, 2].
+
+    t-SNE needs the 3 x perplexity nearest products of each, never all pairs: Euclidean on v for early fusion,
+    the fused distance for the others.
+    """
+    from openTSNE import TSNEEmbedding, affinity, initialization
+    from openTSNE.nearest_neighbors import PrecomputedNeighbors
+
+    n = len(fusion.ids_)
+    perplexity = min(PERPLEXITY, (n - 1) / 3)
+    k = min(n - 1, int(3 * perplexity))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if isinstance(fusion, EarlyFusion):
+            near, distance = _euclidean_neighbors(fusion.vectors(embeddings, fusion.ids_), k)
+        else:
+            found = fusion.neighbors(k=k)
+            near = fusion.ids_.find(found.ids.ravel()).reshape(n, k)
+            distance = found.distances.astype(np.float64)
+        affinities = affinity.PerplexityBasedNN(
+            knn_index=PrecomputedNeighbors(near, distance), perplexity=perplexity, random_state=seed
+        )
+        start = initialization.spectral(affinities.P, random_state=seed)
+        layout = TSNEEmbedding(start, affinities, random_state=seed, negative_gradient_method="auto")
+        layout = layout.optimize(250, exaggeration=12, momentum=0.5)
+        layout = layout.optimize(500, momentum=0.8)
+    return np.asarray(layout)
+
+
+def _euclidean_neighbors(vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    from sklearn.neighbors import NearestNeighbors
+
+    distance, near = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(vectors).kneighbors(vectors)
+    # A product need not come first among its own equals: take out its own row wherever it stands.
+    own = near == np.arange(len(vectors))[:, None]
+    own[~own.any(1), -1] = True
+    return near[~own].reshape(-1, k), distance[~own].reshape(-1, k).astype(np.float64)
+
+
+def stratified(labels: NDArray[Any], among: NDArray[np.int64], size: int, seed: int) -> NDArray[np.int64]:
+    """At most `size` of some positions, each label with its share of them; ascending."""
+    if len(among) <= size:
+        return among
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(among)
+    order = np.argsort(labels[shuffled].astype(str), kind="stable")
+    # Every (n / size)-th of the products sorted by label: each label keeps its share, to within one.
+    steps = (np.arange(size) * (len(among) / size)).astype(np.int64)
+    return np.sort(shuffled[order[steps]])

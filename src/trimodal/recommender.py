@@ -1,0 +1,534 @@
+"""Recommender: encoders, fusion and search composed into `fit`, `similar`, `add`, `remove`, `refresh`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import ArrayLike, NDArray
+
+from . import persistence
+from .catalog import Catalog
+from .clicks import ClickLog
+from .embeddings import Embedding, State
+from .encoders import text as text_encoders
+from .encoders.base import Encoder
+from .encoders.click import Prod2Vec, Prod2VecSettings, click_settings
+from .encoders.fetch import Fetcher
+from .encoders.image import DEFAULT_IMAGE, image_encoder
+from .encoders.pictures import PictureSource
+from .encoders.run import EncodingRun, encode_catalog
+from .errors import DataError, EncoderError, NotFittedError, ParameterError, check_int
+from .files import atomic
+from .fusion import Fusion, fusion_strategy
+from .progress import Progress, silent
+
+BUILT_IN = ("text", "image", "click")
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    """A similar product: its fused distance, what each modality adds to 1 - distance, and what is known of it."""
+
+    product_id: str
+    distance: float
+    shares: dict[str, float]
+    state: dict[str, str]
+
+
+@dataclass(frozen=True)
+class SimilarProducts:
+    """The products most similar to one, nearest first. Prints as a table."""
+
+    product_id: str | None
+    strategy: str
+    neighbors: tuple[Neighbor, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The shape that `trimodal similar --json` prints."""
+        return asdict(self) | {"neighbors": [asdict(neighbor) for neighbor in self.neighbors]}
+
+    def __iter__(self) -> Iterator[Neighbor]:
+        return iter(self.neighbors)
+
+    def __len__(self) -> int:
+        return len(self.neighbors)
+
+    def __str__(self) -> str:
+        lines = [f"similar to {self.product_id or 'the query'} ({self.strategy} fusion)"]
+        for n in self.neighbors:
+            shares = "  ".join(f"{name} {share:+.3f}" for name, share in n.shares.items())
+            lines.append(f"  {n.distance:.4f}  {n.product_id:<24} {shares}")
+        return "\n".join(lines)
+
+
+class Recommender:
+    """Similar products by the fused distance of several modalities.
+
+    Parameters
+    ----------
+    text, image
+        Encoder names; see `trimodal.encoders.text_encoder` and `image_encoder`.
+    click
+        Preset of Prod2Vec's parameters.
+    click_parameters
+        Parameters of `Prod2VecSettings` that differ from the preset.
+    fusion
+        `intermediate` (the default), `early`, `late` or `click-text`.
+    modalities
+        Which modalities to use, of `text`, `image`, `click` and the names given to `fit(vectors=...)`; None for
+        all that the data has.
+    weights
+        Weight per modality in the fusion; those not named weigh 1.
+    clusters
+        K of late fusion; None for the number of categories in the catalogue (20 where it has none).
+    seed
+        Seed of everything random.
+    device, batch_size
+        Where the models of the encoders run, and how many items at once.
+    allow_private_urls
+        Let picture URLs reach private and loopback addresses.
+
+    Attributes
+    ----------
+    catalog_, embeddings_, fusion_
+        After `fit`: the products, an `Embedding` per modality, the fitted strategy.
+    runs_
+        What encoding did per modality (`EncodingRun`), the failures with their reasons among it.
+    click_counts_
+        Clicks per product in the last clean sessions, int64 [n].
+    """
+
+    def __init__(
+        self,
+        *,
+        text: str = text_encoders.DEFAULT,
+        image: str = DEFAULT_IMAGE,
+        click: str = "paper",
+        click_parameters: Mapping[str, Any] | None = None,
+        fusion: str = "intermediate",
+        modalities: Sequence[str] | None = None,
+        weights: Mapping[str, float] | None = None,
+        clusters: int | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        batch_size: int | None = None,
+        allow_private_urls: bool = False,
+    ) -> None:
+        self.text = text
+        self.image = image
+        self.click = click
+        self.click_parameters = dict(click_parameters or {})
+        self.fusion = fusion
+        self.modalities = None if modalities is None else tuple(modalities)
+        self.weights = dict(weights or {})
+        self.clusters = clusters
+        self.seed = seed
+        self.device = device
+        self.batch_size = batch_size
+        self.allow_private_urls = allow_private_urls
+        self._encoders: dict[str, Encoder] = {}
+
+    def settings(self) -> dict[str, Any]:
+        """Constructor arguments that make an equal, unfitted recommender."""
+        return {
+            "text": self.text,
+            "image": self.image,
+            "click": self.click,
+            "click_parameters": self.click_parameters,
+            "fusion": self.fusion,
+            "modalities": None if self.modalities is None else list(self.modalities),
+            "weights": self.weights,
+            "clusters": self.clusters,
+            "seed": self.seed,
+        }
+
+    # ------------------------------------------------------------------ fitting
+
+    def fit(
+        self,
+        catalog: Catalog,
+        clicks: ClickLog | None = None,
+        *,
+        vectors: Mapping[str, Embedding] | None = None,
+        store: str | Path | None = None,
+        progress: Progress = silent,
+    ) -> Self:
+        """Encode every modality, fuse, and be ready for `similar`.
+
+        Parameters
+        ----------
+        catalog
+            The products.
+        clicks
+            Clean sessions over `catalog.ids`; None where there are none.
+        vectors
+            Ready-made embeddings by modality: a modality of the user's own, or one of the three in place of its
+            encoder.
+        store
+            Folder where encoded titles and pictures are kept, so that no run encodes them again.
+
+        Raises
+        ------
+        DataError
+            A modality that was asked for has no data, or not one picture can be read.
+        """
+        vectors = dict(vectors or {})
+        self._check_click_settings()
+        names = self._choose(catalog, clicks, vectors)
+        if self.fusion == "click-text":
+            names = [name for name in names if name in ("click", "text")]
+        self.runs_: dict[str, EncodingRun] = {}
+        self.embeddings_: dict[str, Embedding] = {}
+        self.given_ = tuple(name for name in names if name in vectors)
+        for name in names:
+            if name in vectors:
+                self.embeddings_[name] = vectors[name].aligned(catalog.ids)
+                if not len(self.embeddings_[name].vectors):
+                    raise DataError(f"the vectors of {name!r} are for none of the products; do the ids agree?")
+            elif name == "click":
+                assert clicks is not None
+                self.embeddings_[name] = self._train(clicks, catalog, progress)
+            else:
+                self.embeddings_[name] = self._encode(name, catalog, store, progress)
+        self.click_counts_ = (
+            clicks.counts() if clicks is not None and clicks.ids == catalog.ids else np.zeros(len(catalog), np.int64)
+        )
+        self.catalog_ = catalog
+        with progress("fusing", None):
+            self.fusion_: Fusion = self._strategy(catalog).fit(self.embeddings_, catalog.ids)
+        self.origin_: Path | None = None
+        self._unchanged: set[str] = set()
+        return self
+
+    def _check_click_settings(self) -> Prod2VecSettings:
+        return click_settings(self.click, **{"seed": self.seed, **self.click_parameters})
+
+    def _choose(self, catalog: Catalog, clicks: ClickLog | None, vectors: Mapping[str, Embedding]) -> list[str]:
+        for name in vectors:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name):
+                raise ParameterError(f"modality name {name!r}, must be of a-z, 0-9, '-' and '_', at most 32 characters.")
+        has = {
+            "text": any(catalog.titles),
+            "image": any(catalog.images),
+            "click": clicks is not None and len(clicks) > 0,
+        } | dict.fromkeys(vectors, True)
+        if self.modalities is None:
+            return [name for name, there in has.items() if there]
+        for name in self.modalities:
+            if name not in has:
+                raise ParameterError(
+                    f"unknown modality {name!r}, must be one of {', '.join(has)}; "
+                    "vectors of your own are given by name (--vectors NAME=FILE)."
+                )
+            if not has[name]:
+                wanted = {"text": "titles", "image": "a column 'image'", "click": "clean sessions of clicks"}[name]
+                raise DataError(f"modality {name!r} was asked for, but the data has no {wanted}.")
+        return list(dict.fromkeys(self.modalities))
+
+    def _strategy(self, catalog: Catalog) -> Fusion:
+        if self.fusion == "click-text":
+            return fusion_strategy(self.fusion)
+        settings: dict[str, Any] = {"weights": self.weights}
+        if self.fusion == "late":
+            categories = catalog.frame["category"].drop_nulls().n_unique()
+            settings |= {"clusters": self.clusters or (categories if categories > 1 else 20), "seed": self.seed}
+        return fusion_strategy(self.fusion, **settings)
+
+    def _encoder(self, modality: str, root: Path | None, *, outside: bool = False) -> Encoder:
+        if modality == "text":
+            if "text" not in self._encoders:
+                self._encoders["text"] = text_encoders.text_encoder(
+                    self.text, device=self.device, batch_size=self.batch_size
+                )
+            return self._encoders["text"]
+        if "image" not in self._encoders:
+            self._encoders["image"] = image_encoder(self.image, device=self.device, batch_size=self.batch_size)
+        encoder = self._encoders["image"]
+        encoder.source = PictureSource(  # type: ignore[attr-defined]
+            root if root is not None else Path.cwd(),
+            allow_outside=outside or root is None,
+            fetcher=Fetcher(allow_private=True) if self.allow_private_urls else None,
+        )
+        return encoder
+
+    def _encode(self, modality: str, catalog: Catalog, store: str | Path | None, progress: Progress) -> Embedding:
+        values = catalog.titles if modality == "text" else catalog.images
+        encoder = self._encoder(modality, catalog.root)
+        run = encode_catalog(
+            encoder, catalog.ids, values, store=None if store is None else Path(store), progress=progress
+        )
+        self.runs_[modality] = run
+        if run.failures and not len(run.embedding.vectors):
+            first = run.failures[0]
+            raise DataError(
+                f"not one {modality} could be encoded ({len(run.failures):,} failed); the first, "
+                f"{first.value!r} of product {first.product_id!r}: {first.reason}. Picture paths are relative to "
+                f"the products file; --modalities leaves {modality} out."
+            )
+        return run.embedding
+
+    def _train(self, clicks: ClickLog, catalog: Catalog, progress: Progress) -> Embedding:
+        if clicks.ids != catalog.ids:
+            raise DataError("the click log was read for other products; read it with `ids=catalog.ids`.")
+        return Prod2Vec(self._check_click_settings()).fit(clicks, progress=progress)
+
+    # ------------------------------------------------------------------ results
+
+    def similar(self, product_id: str, k: int = 15) -> SimilarProducts:
+        """The k products nearest to one of the catalogue, itself left out.
+
+        Raises
+        ------
+        UnknownProductError
+            No such product.
+        """
+        self._check_fitted()
+        position = self.catalog_.ids.positions([product_id])
+        (_, places, distances), *_ = self.fusion_.iter_neighbors(position, check_int("k", k, low=1))
+        found = places[0][places[0] >= 0]
+        shares = self.fusion_.shares(np.repeat(position, len(found)), found)
+        return self._described(product_id, found, distances[0], shares)
+
+    def similar_to(
+        self,
+        *,
+        title: str | None = None,
+        image: str | Path | None = None,
+        vectors: Mapping[str, ArrayLike] | None = None,
+        k: int = 15,
+    ) -> SimilarProducts:
+        """The k products nearest to one that is not in the catalogue.
+
+        Parameters
+        ----------
+        title, image
+            Its title, and its picture's path or URL; either alone will do.
+        vectors
+            Its vector [d] in modalities that have no encoder here (or in place of one).
+        """
+        self._check_fitted()
+        given = dict(vectors or {})
+        for name, value in (("text", title), ("image", image)):
+            if value is None:
+                continue
+            if name in given:
+                raise ParameterError(f"both a vector of {name} and a value to encode were given; give one.")
+            if name not in self.embeddings_:
+                raise ParameterError(f"modality {name!r} is not in this recommender: {', '.join(self.embeddings_)}.")
+            if name in self.given_:
+                raise ParameterError(f"the vectors of {name!r} were ready-made; give similar_to(vectors={{{name!r}: ...}}).")
+            encoder = self._encoder(name, None, outside=True)
+            self._check_revision(name, encoder)
+            given[name] = encoder.encode([str(value)])[0]
+        found, distances, shares = self.fusion_.query_positions(given, k)
+        return self._described(None, found, distances, shares)
+
+    def write_neighbors(self, path: str | Path, k: int = 15, *, progress: Progress = silent) -> int:
+        """Write the k neighbours of every product to a Parquet file, block by block; returns the rows written.
+
+        Columns: `product_id`, `rank` (from 1), `neighbor_id`, `distance`, and `share_M` per modality M.
+        """
+        self._check_fitted()
+        check_int("k", k, low=1)
+        path = Path(path)
+        names = pa.array(list(self.catalog_.ids), pa.string())
+        block, rows = 8192, 0
+        with atomic(path) as temporary, progress("finding neighbours", len(self.catalog_)) as advance:
+            writer = None
+            try:
+                for start in range(0, len(self.catalog_), block):
+                    positions = np.arange(start, min(start + block, len(self.catalog_)))
+                    places = np.empty((len(positions), k), np.int64)
+                    distances = np.empty((len(positions), k), np.float32)
+                    for asked, found, distance in self.fusion_.iter_neighbors(positions, k):
+                        places[asked], distances[asked] = found, distance
+                        advance(len(asked))
+                    row, rank = np.nonzero(places >= 0)
+                    a, b = positions[row], places[row, rank]
+                    shares = self.fusion_.shares(a, b).astype(np.float32)
+                    table = pa.table(
+                        {
+                            "product_id": names.take(pa.array(a)),
+                            "rank": pa.array((rank + 1).astype(np.int32)),
+                            "neighbor_id": names.take(pa.array(b)),
+                            "distance": pa.array(distances[row, rank]),
+                        }
+                        | {f"share_{m}": pa.array(shares[:, i]) for i, m in enumerate(self.fusion_.modalities_)}
+                    )
+                    writer = writer or pq.ParquetWriter(temporary, table.schema)
+                    writer.write_table(table)
+                    rows += len(table)
+            finally:
+                if writer is not None:
+                    writer.close()
+        return rows
+
+    def _described(
+        self,
+        product_id: str | None,
+        found: NDArray[np.int64],
+        distances: NDArray[np.float32],
+        shares: NDArray[np.float64],
+    ) -> SimilarProducts:
+        names = self.fusion_.modalities_
+        neighbors = tuple(
+            Neighbor(
+                product_id=self.catalog_.ids[place],
+                distance=float(distance),
+                shares={name: float(s) for name, s in zip(names, share, strict=True)},
+                state={name: State(self.embeddings_[name].state[place]).label for name in names},
+            )
+            for place, distance, share in zip(found.tolist(), distances[: len(found)], shares, strict=True)
+        )
+        return SimilarProducts(product_id, self.fusion_.name, neighbors)
+
+    # ------------------------------------------------------------------ change
+
+    def add(
+        self,
+        products: Catalog | pl.DataFrame | Iterable[Mapping[str, Any]],
+        *,
+        vectors: Mapping[str, Embedding] | None = None,
+        store: str | Path | None = None,
+        progress: Progress = silent,
+    ) -> Self:
+        """Add products, or replace those of the same id; they have neighbours, and are neighbours, at once.
+
+        Only their titles and pictures are encoded. A new product has no clicks, so its click modality is missing
+        until `refresh`; one that is replaced keeps its click vector.
+        """
+        self._check_fitted()
+        new = products if isinstance(products, Catalog) else Catalog.from_records(products)
+        given = {name: e.aligned(new.ids) for name, e in (vectors or {}).items()}
+        for name in given:
+            if name not in self.embeddings_:
+                raise ParameterError(f"modality {name!r} is not in this recommender: {', '.join(self.embeddings_)}.")
+        catalog = self.catalog_.extended(new)
+        replaced = [product_id for product_id in new.ids if product_id in self.catalog_.ids]
+        kept = self.catalog_.without(replaced).ids
+        self.runs_ = {}
+        embeddings = {}
+        for name, old in self.embeddings_.items():
+            if name in given:
+                fresh = given[name]
+            elif name in ("text", "image") and name not in self.given_:
+                fresh = self._fresh(name, old, new, store, progress)
+            else:
+                embeddings[name] = old.aligned(catalog.ids)
+                continue
+            if fresh.dimension != old.dimension and len(fresh.vectors):
+                raise DataError(f"vectors of {name!r} have {fresh.dimension} numbers, must have {old.dimension}.")
+            embeddings[name] = old.aligned(kept).aligned(catalog.ids).updated(fresh.aligned(catalog.ids))
+        self._replace(catalog, embeddings)
+        return self
+
+    def _fresh(
+        self, name: str, old: Embedding, new: Catalog, store: str | Path | None, progress: Progress
+    ) -> Embedding:
+        values = new.titles if name == "text" else new.images
+        if not any(values):
+            none = np.zeros(len(new), np.uint8)
+            return Embedding(name, new.ids, none, np.empty((0, old.dimension), np.float32), old.provenance)
+        encoder = self._encoder(name, new.root)
+        self._check_revision(name, encoder)
+        run = encode_catalog(
+            encoder, new.ids, values, store=None if store is None else Path(store), progress=progress
+        )
+        self.runs_[name] = run
+        return run.embedding
+
+    def remove(self, ids: Iterable[str]) -> Self:
+        """Remove products; they are nobody's neighbours any more. Raises `UnknownProductError` for one not there."""
+        self._check_fitted()
+        ids = list(ids)
+        self.catalog_.ids.positions(ids)
+        if len(set(ids)) == len(self.catalog_):
+            raise ParameterError("these are all the products; a recommender needs at least one.")
+        catalog = self.catalog_.without(ids)
+        self._replace(catalog, {name: e.aligned(catalog.ids) for name, e in self.embeddings_.items()})
+        return self
+
+    def _replace(self, catalog: Catalog, embeddings: dict[str, Embedding]) -> None:
+        old = self.catalog_.ids.find(catalog.ids)
+        self.click_counts_ = np.where(old >= 0, self.click_counts_[old], 0)
+        self.catalog_, self.embeddings_ = catalog, embeddings
+        self.fusion_.place(embeddings, catalog.ids)
+        self._unchanged = set()
+
+    def refresh(
+        self, clicks: ClickLog, *, min_coverage: float = 0.5, progress: Progress = silent
+    ) -> Self:
+        """Train the click encoder on new sessions; titles and pictures are not touched.
+
+        Parameters
+        ----------
+        clicks
+            Clean sessions over `catalog_.ids`: the whole window that counts, since training starts afresh.
+        min_coverage
+            Refuse, and change nothing, if the number of products with a click vector falls below this share
+            of what it was: a broken log must not empty the shop's recommendations. 0 accepts everything.
+
+        Raises
+        ------
+        DataError
+            The log was read for other products, or covers too few.
+        """
+        self._check_fitted()
+        if "click" in self.given_:
+            raise ParameterError("the click vectors were ready-made; fit again with the new ones.")
+        if "click" not in self.embeddings_ and self.modalities is not None:
+            raise ParameterError("modality 'click' is not in this recommender; fit it with clicks.")
+        fresh = self._train(clicks, self.catalog_, progress)
+        before = len(self.embeddings_["click"].vectors) if "click" in self.embeddings_ else 0
+        if len(fresh.vectors) < min_coverage * before or not len(fresh.vectors):
+            raise DataError(
+                f"the new clicks give {len(fresh.vectors):,} products a click vector, {before:,} had one; nothing was "
+                "changed. Give a longer log, or accept it with --min-coverage 0."
+            )
+        self.embeddings_ = {**self.embeddings_, "click": fresh}
+        self.click_counts_ = clicks.counts()
+        self._unchanged.discard("click")
+        with progress("fusing", None):
+            self.fusion_.fit(self.embeddings_, self.catalog_.ids, only=("click",))
+        return self
+
+    # ------------------------------------------------------------------ on disk
+
+    def save(self, bundle: str | Path, *, keep: int = 3) -> Path:
+        """Publish as the current version of a bundle; returns the version's folder. See `trimodal.bundle`."""
+        self._check_fitted()
+        version = persistence.save(self, Path(bundle), keep)
+        self.origin_, self._unchanged = version, set(self.embeddings_)
+        return version
+
+    @classmethod
+    def load(cls, bundle: str | Path, *, verify: bool = True, device: str = "auto") -> Recommender:
+        """Load the current version of a bundle, its checksums verified."""
+        return persistence.load(cls, Path(bundle), verify, device)
+
+    # ------------------------------------------------------------------ inner workings
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "fusion_"):
+            raise NotFittedError("the recommender has no products; call fit(catalog, clicks) first.")
+
+    def _check_revision(self, modality: str, encoder: Encoder) -> None:
+        wanted = self.embeddings_[modality].provenance
+        if (wanted.encoder, wanted.revision) != (encoder.name, encoder.revision):
+            raise EncoderError(
+                f"the {modality} vectors come from {wanted.encoder} {wanted.revision}, this machine has "
+                f"{encoder.name} {encoder.revision}; vectors of the two cannot be compared. Fit again."
+            )
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "fusion_"):
+            return "Recommender(not fitted)"
+        return f"Recommender({len(self.catalog_):,} products, {self.fusion_.name} of {', '.join(self.fusion_.modalities_)})"
