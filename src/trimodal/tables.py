@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +57,10 @@ def read_table(
         raise DataError(f"{path.name}: unknown format '{path.suffix}', must be one of {', '.join(readers)}.")
     if path.stat().st_size == 0:
         raise DataError(f"{path.name} is empty.")
+    try:
+        encoding = codecs.lookup(encoding).name
+    except LookupError:
+        raise DataError(f"unknown encoding {encoding!r}; utf-8, cp1254 and latin-1 are examples.") from None
     table, records = readers[path.suffix](path, rejections, encoding)
     require_columns(path.name, table.columns, required)
     return table, records
@@ -93,9 +98,7 @@ def as_text(table: pl.DataFrame, file: str, columns: Sequence[str]) -> pl.DataFr
 def _looks_wrong(path: Path, encoding: str) -> None:
     with open(path, "rb") as stream:
         head = stream.read(4096)
-    if encoding.lower().replace("_", "-") in ("utf-8", "utf8") and (
-        head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in head
-    ):
+    if encoding == "utf-8" and (head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in head):
         raise DataError(f"{path.name} is not UTF-8 text (it looks like UTF-16); save it as UTF-8, or give --encoding.")
 
 
@@ -123,13 +126,13 @@ def _read_csv(path: Path, rejections: Rejections, encoding: str) -> tuple[pl.Dat
         with pa.csv.open_csv(path, pa.csv.ReadOptions(use_threads=False, encoding=encoding), parse) as probe:
             names = probe.schema.names
         # Bytes first, text after: one wrong byte then costs a row and not the file.
-        kind = pa.large_binary() if encoding in ("utf-8", "utf8") else pa.large_string()
+        kind = pa.large_binary() if encoding == "utf-8" else pa.large_string()
         convert = pa.csv.ConvertOptions(
             check_utf8=False, column_types=dict.fromkeys(names, kind), strings_can_be_null=False
         )
         skipped.clear()
         table = pa.csv.read_csv(path, read, parse, convert)
-    except (pa.ArrowInvalid, UnicodeError, LookupError) as error:
+    except (pa.ArrowInvalid, UnicodeError) as error:
         raise DataError(f"{path.name} cannot be read as CSV in {encoding}: {error}") from error
     if len(set(names)) != len(names):
         raise DataError(f"{path.name}: a column name occurs twice in the header: {', '.join(names)}.")
@@ -168,7 +171,7 @@ def _decode(column: pa.ChunkedArray, encoding: str) -> tuple[pa.Array, np.ndarra
 
 def _read_jsonl(path: Path, rejections: Rejections, encoding: str) -> tuple[pl.DataFrame, int]:
     _looks_wrong(path, encoding)
-    if encoding in ("utf-8", "utf8"):
+    if encoding == "utf-8":
         try:
             frame = pl.read_ndjson(path, infer_schema_length=None)
             return frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.UInt32).alias(ROW)), frame.height

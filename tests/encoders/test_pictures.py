@@ -160,6 +160,12 @@ def test_sixteen_bit_grey_that_is_dark_stays_dark():
     assert np.asarray(open_picture(saved(Image.fromarray(dark)))).max() == 1
 
 
+def test_sixteen_bit_grey_with_a_transparent_level():
+    picture = Image.fromarray(np.tile(np.array([7, 30000], np.uint16), (2, 1)))
+    upright = open_picture(saved(picture, transparency=7))
+    assert np.asarray(upright)[0, :, 0].tolist() == [255, 117]
+
+
 @pytest.mark.parametrize(
     ("levels", "expected"),
     [

@@ -115,6 +115,13 @@ def test_prepare_takes_the_middle(write, tmp_path):
     assert (pixels[:, -7:] == (0, 0, 255)).all()
 
 
+def test_prepare_resizes_as_the_weights_were_trained(write, pictures):
+    encoder = VGG16(str(write(narrow("timm"))), source=pictures, device="cpu")
+    picture = pictures.open("b.png").resize((512, 512), Image.Resampling.NEAREST)
+    resized = picture.resize((256, 256), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(encoder.prepare_picture(picture), np.asarray(resized)[16:240, 16:240])
+
+
 def test_by_file_by_directory_and_by_the_factory(write, pictures):
     path = write(narrow("timm"))
     encoders = [

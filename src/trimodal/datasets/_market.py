@@ -76,7 +76,7 @@ class Market:
     @property
     def styles_of_a_category(self) -> int:
         """How many styles each category has; style // this is the category."""
-        return _styles_of_a_category(len(np.unique(self.group)), len(self.tree.categories), self.model)
+        return len(self.style_taste) // len(self.tree.categories)
 
     @property
     def department(self) -> NDArray[np.int64]:

@@ -80,7 +80,7 @@ class Walk:
         category, style = met[self.order].astype(np.int64), market.shelf[self.order]
         department = market.tree.department[category]
         leaves = len(market.tree.categories)
-        self.companion = _companions(market.leaf_taste, market.tree.department)
+        self.companion = _companions(market.leaf_taste, market.tree.department, np.unique(category))
         # for style, category and department: where the range of each product's begins and ends
         span = [_ranges(style), _ranges(category), _ranges(department)]
         starts, ends = np.zeros(leaves, np.int64), np.zeros(leaves, np.int64)
@@ -142,11 +142,11 @@ def _ranges(labels: NDArray[np.integer]) -> tuple[Ints, Ints]:
     return np.repeat(first, lengths), np.repeat(first + lengths, lengths)
 
 
-def _companions(centre: NDArray[np.float32], department: Ints) -> Ints:
-    """Return for each category the one nearest in taste in another department (itself if there is none)."""
+def _companions(centre: NDArray[np.float32], department: Ints, met: Ints) -> Ints:
+    """Return for each category the nearest in taste of those `met` in another department (or itself)."""
     companion = np.arange(len(centre))
     for leaf in range(len(centre)):
-        abroad = np.flatnonzero(department != department[leaf])
+        abroad = met[department[met] != department[leaf]]
         if len(abroad):
             apart = ((centre[abroad] - centre[leaf]) ** 2).sum(1)
             companion[leaf] = abroad[apart.argmin()]
@@ -173,10 +173,32 @@ def _start_times(rng: np.random.Generator, low: float, high: float, count: int, 
     return ((day + hour) * _DAY).astype(np.int64)
 
 
+def _paths(
+    walk: Walk, rng: np.random.Generator, length: Ints, is_robot: NDArray[np.bool_], favourite: Ints
+) -> Ints:
+    """Return the places that sessions visit, session after session: visitors step by step, robots in a row."""
+    offset = np.concatenate([[0], np.cumsum(length)])
+    place = np.empty(offset[-1], np.int64)
+    current = walk.start(rng, favourite)
+    place[offset[:-1]] = current
+    walkers = np.flatnonzero(~is_robot)
+    for step in range(1, LONGEST):
+        walkers = walkers[length[walkers] > step]
+        if not len(walkers):
+            break
+        current[walkers] = walk.step(rng, current[walkers])
+        place[offset[walkers] + step] = current[walkers]
+    clickable = np.flatnonzero(walk.popularity)
+    for robot in np.flatnonzero(is_robot).tolist():  # crawls the lists from anywhere
+        crawl = int(rng.integers(len(clickable))) + np.arange(length[robot])
+        place[offset[robot] : offset[robot + 1]] = clickable[crawl % len(clickable)]
+    return place
+
+
 def _block(
     walk: Walk, rng: np.random.Generator, start: int, stop: int, total: int, bots: Ints, favourites: Ints
-) -> tuple[Clicks, int]:
-    """Return all rows of sessions start..stop-1, in time order, and the time when the next block begins."""
+) -> Clicks:
+    """Return all rows of sessions start..stop-1, in time order."""
     model, count = walk.model, stop - start
     begin = _start_times(rng, start / total, stop / total, count, model.days)
     visitor = np.floor(len(favourites) * rng.random(count) ** 1.3).astype(np.int64)
@@ -185,40 +207,25 @@ def _block(
     length[robots] = np.clip(rng.lognormal(7.0, 0.6, len(robots)), *BOT_CLICKS).astype(np.int64)
     is_robot = np.zeros(count, np.bool_)
     is_robot[robots] = True
-
-    offset = np.concatenate([[0], np.cumsum(length)])
-    place = np.empty(offset[-1], np.int64)
-    current = walk.start(rng, favourites[visitor])
-    place[offset[:-1]] = current
-    walkers = np.flatnonzero(~is_robot & (length > 1))
-    for step in range(1, LONGEST):
-        walkers = walkers[length[walkers] > step]
-        if not len(walkers):
-            break
-        current[walkers] = walk.step(rng, current[walkers])
-        place[offset[walkers] + step] = current[walkers]
-    clickable = np.flatnonzero(walk.popularity)
-    for robot in robots.tolist():  # a crawler: once round the catalogue's list, from anywhere
-        crawl = int(rng.integers(len(clickable))) + np.arange(length[robot])
-        place[offset[robot] : offset[robot + 1]] = clickable[crawl % len(clickable)]
+    place = _paths(walk, rng, length, is_robot, favourites[visitor])
 
     session = np.repeat(np.arange(count), length)
     times = 1 + (~is_robot[session] & (rng.random(len(session)) < model.repeat_share))
     session, place = np.repeat(session, times), np.repeat(place, times)
-    robot_row = is_robot[session]
-    seconds = rng.lognormal(np.where(robot_row, 0.0, 3.2), np.where(robot_row, 0.3, 0.9))
-    gap = (np.clip(seconds, 0.2, 1_500.0) * 1000).astype(np.int64) + 2
-    before = np.cumsum(gap) - gap
+    by_robot = is_robot[session]
+    seconds = rng.lognormal(np.where(by_robot, 0.0, 3.2), np.where(by_robot, 0.3, 0.9))
+    gap = (np.clip(seconds, 0.2, 1_500.0) * 1000).astype(np.int64)
+    since = np.cumsum(gap) - gap
     first = np.searchsorted(session, np.arange(count))
-    time = begin[session] + before - before[first][session]
-    jump = ~robot_row & (rng.random(len(session)) < model.jump_share)
-    rows = np.concatenate([np.arange(len(session)), np.flatnonzero(jump)])
-    jumped = np.concatenate([np.zeros(len(session), np.bool_), np.ones(int(jump.sum()), np.bool_)])
-    when = time[rows] + np.where(jumped, np.maximum(1, gap[rows] // 2), 0)
+    time = begin[session] + since - since[first][session]
+
+    jumps = np.flatnonzero(~by_robot & (rng.random(len(session)) < model.jump_share))
+    rows = np.concatenate([np.arange(len(session)), jumps])
+    is_jump = np.arange(len(rows)) >= len(session)
+    when = time[rows] + np.where(is_jump, gap[rows] // 2, 0)  # while the page is open
     who = session[rows]
-    clicks = Clicks(who + start, walk.order[place[rows]], visitor[who], when, jumped)
-    horizon = _start_times_edge(stop / total, model.days)
-    return clicks.take(np.lexsort((clicks.jump, clicks.session, clicks.time))), horizon
+    clicks = Clicks(who + start, walk.order[place[rows]], visitor[who], when, is_jump)
+    return clicks.take(np.lexsort((clicks.jump, clicks.session, clicks.time)))
 
 
 def _start_times_edge(quantile: float, days: int) -> int:
@@ -246,13 +253,13 @@ def blocks(seed: int, market: Market, sessions: int) -> Iterator[tuple[Clicks, i
     for number, start in enumerate(range(0, sessions, BLOCK)):
         stop = min(start + BLOCK, sessions)
         rng = generator(seed, "sessions", number)
-        rows, horizon = _block(walk, rng, start, stop, sessions, bots, favourites)
+        rows = _block(walk, rng, start, stop, sessions, bots, favourites)
         if waiting is not None:
             rows = waiting.followed_by(rows)
         if stop == sessions:
             yield rows, stop - start
         else:
-            cut = int(np.searchsorted(rows.time, horizon))
+            cut = int(np.searchsorted(rows.time, _start_times_edge(stop / sessions, model.days)))
             waiting = rows.take(slice(cut, None))
             yield rows.take(slice(0, cut)), stop - start
 

@@ -40,12 +40,12 @@ def _block(
     rng = generator(seed, "vectors", 2 * (1 + start // BLOCK) + (modality == "image"))
     kinds = market.title_kind if modality == "text" else market.picture_kind
     clarity = np.asarray(_CLARITY[modality], np.float32)[kinds[start:stop]]
-    vectors: NDArray[np.float32] = (market.taste[start:stop] * clarity[:, None]) @ view
+    seen: NDArray[np.float32] = market.taste[start:stop] * clarity[:, None]
+    vectors = seen @ view
     noise = rng.standard_normal(vectors.shape, dtype=np.float32)
     noise *= np.float32(_NOISE / vectors.shape[1] ** 0.5)
     vectors += noise
-    length: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors /= length
+    vectors /= np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
     return vectors
 
 

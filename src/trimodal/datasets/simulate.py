@@ -7,7 +7,6 @@ is not like the real thing.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -222,7 +221,12 @@ def _published(out: Path, *, overwrite: bool) -> Iterator[Path]:
             out.rename(scratch / "old")
         elif out.exists():
             out.rmdir()
-        os.replace(folder, out)
+        try:
+            folder.rename(out)
+        except OSError:
+            if replaces:
+                (scratch / "old").rename(out)
+            raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -221,8 +221,6 @@ class Fetcher:
             raise ItemError("timed out waiting for the server") from error
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
             raise ItemError(f"connection failed: {_short(error)}") from error
-        finally:
-            self._deadline.at = math.inf
 
     def close(self) -> None:
         """Close the connections."""

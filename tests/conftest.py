@@ -1,0 +1,58 @@
+"""Small data that tests share."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COLORS = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 200)}
+THINGS = ("shoe", "lamp", "cup")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Nine products (three things in three colours) with pictures, and sessions that stay with one thing."""
+    folder = tmp_path / "shop"
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for thing in THINGS:
+        for color, rgb in COLORS.items():
+            name = f"{color}-{thing}"
+            Image.new("RGB", (40, 30), rgb).save(folder / "images" / f"{name}.png")
+            rows.append(
+                {
+                    "product_id": name,
+                    "title": f"{color} {thing}",
+                    "category": thing,
+                    "image": f"images/{name}.png",
+                    "price": "9.90",
+                }
+            )
+    write_csv(folder / "products.csv", rows)
+    rng = np.random.default_rng(0)
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    clicks = []
+    for n in range(240):
+        thing = THINGS[n % 3]
+        for i, color in enumerate(rng.permutation(list(COLORS))):
+            clicks.append(
+                {
+                    "session_id": f"s{n}",
+                    "product_id": f"{color}-{thing}",
+                    "timestamp": (start + timedelta(minutes=n, seconds=i)).isoformat(),
+                }
+            )
+    write_csv(folder / "clicks.csv", clicks)
+    return folder
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,79 @@
+"""Bad products are kept out with a reason; the others come through whole."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from trimodal.catalog import Catalog
+from trimodal.errors import DataError
+
+ROWS = [
+    {"product_id": " a ", "title": "one", "price": "1.5", "color": "red"},
+    {"product_id": "b", "title": "  ", "price": "x"},
+    {"product_id": "a", "title": "again", "price": ""},
+    {"product_id": "", "title": "no id"},
+    {"product_id": None, "title": "no id"},
+    {"product_id": "c", "title": "y" * 10_001},
+    {"product_id": "d" * 300, "title": "long id"},
+    {"product_id": "e\x00", "title": "control"},
+    {"product_id": "f", "title": "fine", "price": "-3"},
+]
+
+
+def test_every_row_is_kept_or_named():
+    catalog = Catalog.from_records(ROWS, max_rejected=1.0)
+    assert list(catalog.ids) == ["a", "b", "f"]
+    assert catalog.titles == ["one", None, "fine"]
+    assert catalog.frame["price"].to_list() == [1.5, None, None]
+    assert catalog.frame["color"].to_list()[0] == "red"
+    rejected = {(r.row, r.kept): r.reason for r in catalog.rejections}
+    assert rejected[(3, False)] == "product_id occurs twice; the first row is kept"
+    assert rejected[(4, False)] == rejected[(5, False)] == "product_id is empty"
+    assert "quote left open" in rejected[(6, False)]
+    assert "longer than 256" in rejected[(7, False)]
+    assert "control character" in rejected[(8, False)]
+    assert "kept without text" in rejected[(2, True)]
+    assert catalog.rejections.rows_lost("products") == 6
+    assert catalog.title_words() == {"min": 1, "max": 1, "mean": 1.0}
+
+
+def test_too_many_bad_rows_fail_with_the_reason():
+    with pytest.raises(DataError, match=r"6 of 9 rows were rejected.*--max-rejected"):
+        Catalog.from_records(ROWS)
+    with pytest.raises(DataError, match="no usable product"):
+        Catalog.from_records([{"product_id": "", "title": "x"}])
+    with pytest.raises(DataError, match="no column 'title'"):
+        Catalog.from_records([{"product_id": "a"}])
+
+
+def test_ids_are_text_whatever_the_file_holds():
+    assert list(Catalog.from_records(pl.DataFrame({"product_id": [3, 1], "title": ["x", "y"]})).ids) == ["3", "1"]
+    with pytest.raises(DataError, match="decimal numbers"):
+        Catalog.from_records(pl.DataFrame({"product_id": [3.0], "title": ["x"]}))
+    with pytest.raises(DataError, match="must be text"):
+        Catalog.from_records(pl.DataFrame({"product_id": [["a"]], "title": ["x"]}))
+
+
+def test_extended_replaces_and_points_pictures_at_their_own_folder(tmp_path):
+    first = Catalog.from_records(
+        [{"product_id": "a", "title": "x", "image": "a.jpg"}, {"product_id": "b", "title": "y"}], root=tmp_path
+    )
+    other = Catalog.from_records(
+        [
+            {"product_id": "b", "title": "new", "image": "b.jpg"},
+            {"product_id": "c", "title": "z", "image": "https://shop.example/c.jpg"},
+        ],
+        root=tmp_path / "new",
+    )
+    both = first.extended(other)
+    assert list(both.ids) == ["a", "b", "c"]
+    assert both.titles == ["x", "new", "z"]
+    assert both.images == ["a.jpg", f"{tmp_path / 'new'}/b.jpg", "https://shop.example/c.jpg"]
+    assert list(both.without(["a"]).ids) == ["b", "c"]
+
+
+def test_read_takes_a_folder_or_a_file(shop):
+    assert len(Catalog.read(shop)) == len(Catalog.read(shop / "products.csv")) == 9
+    with pytest.raises(DataError, match="holds no products"):
+        Catalog.read(shop / "images")

@@ -1,0 +1,108 @@
+"""Files are read row by row accounted for, whatever is wrong with them."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from trimodal.errors import DataError
+from trimodal.rejections import Rejections
+from trimodal.tables import find_table, read_table
+
+
+def read(path, **options):
+    rejections = Rejections()
+    table, records = read_table(path, rejections, required=["product_id"], **options)
+    return table, records, [(r.row, r.reason) for r in rejections]
+
+
+def test_csv_numbers_rows_and_names_those_that_do_not_parse(tmp_path):
+    path = tmp_path / "products.csv"
+    path.write_bytes(
+        b'\xef\xbb\xbfproduct_id,title\na,"one\ntwo"\nb,x,y\n\nc\nd,caf\xe9\ne,"caf\xc3\xa9, fine"\n'
+    )
+    table, records, bad = read(path)
+    assert table["product_id"].to_list() == ["a", "e"]
+    assert table["title"].to_list() == ["one\ntwo", "café, fine"]
+    assert table["row"].to_list() == [1, 5]
+    assert records == 5
+    assert bad == [
+        (2, "3 fields where the header has 2"),
+        (3, "1 fields where the header has 2"),
+        (4, "bytes that are not utf-8; save the file as UTF-8, or give --encoding"),
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_csv_with_another_delimiter(tmp_path, delimiter):
+    path = tmp_path / "products.csv"
+    path.write_text(f"product_id{delimiter}title\na{delimiter}x, y\n", encoding="utf-8")
+    assert read(path)[0].row(0)[:2] == ("a", "x, y")
+
+
+def test_csv_in_another_encoding(tmp_path):
+    path = tmp_path / "products.csv"
+    path.write_bytes("product_id,title\na,Çay bardağı\n".encode("cp1254"))
+    assert read(path, encoding="cp1254")[0]["title"].to_list() == ["Çay bardağı"]
+    with pytest.raises(DataError, match="unknown encoding 'nonsense'"):
+        read(path, encoding="nonsense")
+
+
+def test_utf16_is_one_clear_error(tmp_path):
+    for name in ("products.csv", "products.jsonl"):
+        path = tmp_path / name
+        path.write_bytes("product_id,title\na,b\n".encode("utf-16"))
+        with pytest.raises(DataError, match="UTF-16"):
+            read(path)
+
+
+def test_jsonl_good_and_broken(tmp_path):
+    path = tmp_path / "products.jsonl"
+    rows = [{"product_id": "a", "title": "x"}, {"product_id": 7, "title": None, "extra": 1.5}]
+    path.write_text("\n".join(map(json.dumps, rows[:1])) + "\n")
+    table, records, bad = read(path)
+    assert (table["product_id"].to_list(), records, bad) == (["a"], 1, [])
+    path.write_bytes(
+        json.dumps(rows[0]).encode() + b"\n{broken\n\n[1]\n" + json.dumps(rows[1]).encode() + b"\n\xff\xfe{}\n"
+    )
+    table, records, bad = read(path)
+    assert table["product_id"].to_list() == ["a", "7"]
+    assert table["row"].to_list() == [1, 4]
+    assert records == 5
+    assert [row for row, _ in bad] == [2, 3, 5]
+    assert "not a JSON object" in bad[0][1]
+
+
+def test_parquet_and_what_is_not_parquet(tmp_path):
+    path = tmp_path / "products.parquet"
+    pl.DataFrame({"product_id": [1, 2]}).write_parquet(path)
+    assert read(path)[0]["row"].to_list() == [1, 2]
+    path.write_bytes(b"PAR1 nonsense")
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("products.csv", b"", "is empty"),
+        ("products.csv", b"id,title\n1,x\n", "has no column 'product_id'; it has 'id', 'title'"),
+        ("products.csv", b"product_id,title,title\n1,x,y\n", "a column name occurs twice"),
+        ("products.jsonl", b"nonsense\n", "holds no JSON object"),
+        ("products.xlsx", b"PK", "unknown format '.xlsx'"),
+    ],
+)
+def test_unusable_files(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / name)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    assert find_table(tmp_path, "clicks") is None
+    (tmp_path / "clicks.csv").touch()
+    (tmp_path / "clicks.jsonl").touch()
+    with pytest.raises(DataError, match="keep one of them"):
+        find_table(tmp_path, "clicks")
