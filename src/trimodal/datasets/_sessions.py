@@ -176,7 +176,7 @@ def _start_times(rng: np.random.Generator, low: float, high: float, count: int, 
 def _paths(
     walk: Walk, rng: np.random.Generator, length: Ints, is_robot: NDArray[np.bool_], favourite: Ints
 ) -> Ints:
-    """Return the places that sessions visit, session after session: visitors step by step, robots in a row."""
+    """Return the places that sessions visit, session after session: visitors by steps, robots in a row."""
     offset = np.concatenate([[0], np.cumsum(length)])
     place = np.empty(offset[-1], np.int64)
     current = walk.start(rng, favourite)
