@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from .errors import BundleError, check_int
 from .files import atomic, flush, sha256
 
@@ -55,39 +57,41 @@ def publish(
         current stays so.
     """
     check_int("keep", keep, low=1)
-    if bundle.exists() and (not bundle.is_dir() or (any(bundle.iterdir()) and not versions(bundle))):
+    if bundle.exists() and (not bundle.is_dir() or (_occupied(bundle) and not versions(bundle))):
         raise BundleError(f"{bundle} is there and is not a bundle; choose another place or empty it.")
     bundle.mkdir(parents=True, exist_ok=True)
-    draft = bundle / f".draft-{uuid.uuid4().hex[:8]}"
-    draft.mkdir()
-    try:
-        manifest = {"format": FORMAT, **write(draft)}
-        manifest["files"] = {
-            str(path.relative_to(draft)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
-            for path in sorted(draft.rglob("*"))
-            if path.is_file()
-        }
-        for name in manifest["files"]:
-            flush(draft / name)
-        with atomic(draft / _MANIFEST) as temporary:
-            temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        flush(draft)
-        verify(draft)
-        while True:
+    # The lock goes with its process, so a draft that is there while we hold it was left by one that was killed.
+    with FileLock(bundle / ".lock"):
+        for left in bundle.glob(".draft-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        draft = bundle / f".draft-{uuid.uuid4().hex[:8]}"
+        draft.mkdir()
+        try:
+            _write(draft, write)
             number = max((int(name) for name in versions(bundle)), default=0) + 1
             version = bundle / f"{number:06d}"
-            try:
-                os.rename(draft, version)
-                break
-            except OSError:
-                if not version.exists():
-                    raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    _point(bundle, version.name)
-    for name in versions(bundle)[:-keep]:
-        shutil.rmtree(bundle / name, ignore_errors=True)
+            os.rename(draft, version)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        _point(bundle, version.name)
+        for name in versions(bundle)[:-keep]:
+            shutil.rmtree(bundle / name, ignore_errors=True)
     return version
+
+
+def _write(draft: Path, write: Callable[[Path], Mapping[str, Any]]) -> None:
+    manifest = {"format": FORMAT, **write(draft)}
+    manifest["files"] = {
+        str(path.relative_to(draft)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(draft.rglob("*"))
+        if path.is_file()
+    }
+    for name in manifest["files"]:
+        flush(draft / name)
+    with atomic(draft / _MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    flush(draft)
+    verify(draft)
 
 
 def current(bundle: Path) -> Path:
@@ -136,7 +140,7 @@ def rollback(bundle: Path) -> Path:
     """Make the version before the current one current; returns its folder. Raises `BundleError` if there is none."""
     there = versions(bundle)
     if not there:
-        raise BundleError(f"{bundle} is not a bundle.")
+        raise BundleError(f"{bundle} is not a bundle; make one with `trimodal fit`.")
     pointer = bundle / _CURRENT
     now = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else "999999"
     before = [name for name in there if name < now]
@@ -153,6 +157,11 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def _occupied(folder: Path) -> bool:
+    """Whether a folder holds anything but what a killed first `publish` leaves."""
+    return any(path.name != ".lock" and not path.name.startswith(".draft-") for path in folder.iterdir())
 
 
 def _point(bundle: Path, name: str) -> None:

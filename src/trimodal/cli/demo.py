@@ -19,9 +19,9 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the market, the bundle and the page.")] = Path("demo"),
-    products: Annotated[int, typer.Option(help="How many products.")] = 800,
-    sessions: Annotated[int, typer.Option(help="How many sessions.")] = 12000,
-    categories: Annotated[int, typer.Option(help="How many categories.")] = 12,
+    products: Annotated[int, typer.Option(help="How many products.")] = 600,
+    sessions: Annotated[int, typer.Option(help="How many sessions.")] = 16000,
+    categories: Annotated[int, typer.Option(help="How many categories.")] = 20,
     seed: common.Seed = 0,
     sample: Annotated[int, typer.Option(help="Products in the clustering table.")] = 400,
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,

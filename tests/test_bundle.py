@@ -1,0 +1,118 @@
+"""Bundles: published whole or not at all, verified, kept, rolled back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from trimodal import bundle as bundles
+from trimodal.errors import BundleError
+
+
+def writer(text):
+    def write(folder):
+        (folder / "sub").mkdir()
+        (folder / "sub/data.txt").write_text(text)
+        return {"note": text}
+
+    return write
+
+
+def test_publish_keeps_the_last_few_and_rolls_back(tmp_path):
+    bundle = tmp_path / "b"
+    for n in range(5):
+        version = bundles.publish(bundle, writer(str(n)), keep=3)
+        assert bundles.current(bundle) == version
+    assert bundles.versions(bundle) == ["000003", "000004", "000005"]
+    assert bundles.verify(bundles.current(bundle))["note"] == "4"
+    assert bundles.rollback(bundle).name == "000004"
+    assert (bundles.current(bundle) / "sub/data.txt").read_text() == "3"
+    assert bundles.rollback(bundle).name == "000003"
+    with pytest.raises(BundleError, match="no version before 000003"):
+        bundles.rollback(bundle)
+    assert bundles.publish(bundle, writer("new")).name == "000006"
+
+
+def test_a_failed_write_changes_nothing(tmp_path):
+    bundle = tmp_path / "b"
+    bundles.publish(bundle, writer("good"))
+
+    def broken(folder):
+        (folder / "half.txt").write_text("half")
+        raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError):
+        bundles.publish(bundle, broken)
+    assert sorted(p.name for p in bundle.iterdir()) == [".lock", "000001", "CURRENT"]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "manifest", "format"])
+def test_damage_is_found(tmp_path, damage):
+    bundle = tmp_path / "b"
+    bundles.publish(bundle, writer("first"))
+    version = bundles.publish(bundle, writer("second"))
+    file = version / "sub/data.txt"
+    if damage == "flip":
+        file.write_text("secund")
+    elif damage == "truncate":
+        file.write_text("")
+    elif damage == "delete":
+        file.unlink()
+    elif damage == "manifest":
+        (version / "manifest.json").write_text("{")
+    else:
+        manifest = json.loads((version / "manifest.json").read_text())
+        (version / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
+    with pytest.raises(BundleError, match="fit it again" if damage == "format" else "trimodal rollback"):
+        bundles.verify(bundles.current(bundle))
+    assert bundles.rollback(bundle).name == "000001"
+
+
+def test_what_is_not_a_bundle_is_left_alone(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/me.jpg").write_text("x")
+    with pytest.raises(BundleError, match="is not a bundle"):
+        bundles.publish(tmp_path / "photos", writer("x"))
+    with pytest.raises(BundleError, match="make one with"):
+        bundles.current(tmp_path / "photos")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/CURRENT").write_text("../photos")
+    with pytest.raises(BundleError, match="is not there"):
+        bundles.current(tmp_path / "b")
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from trimodal import bundle
+
+def write(folder):
+    for n in range(1000):
+        (folder / f"{n}.bin").write_bytes(bytes(20000))
+        time.sleep(0.001)
+    return {"note": "new"}
+
+bundle.publish(Path(sys.argv[1]), write)
+"""
+
+
+def test_killed_while_writing_the_old_version_stays(tmp_path):
+    bundle = tmp_path / "b"
+    bundles.publish(bundle, writer("old"))
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(bundle)])
+    deadline = time.monotonic() + 60
+    while not list(bundle.glob(".draft-*/9*.bin")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert bundles.verify(bundles.current(bundle))["note"] == "old"
+    assert list(bundle.glob(".draft-*"))
+    bundles.publish(bundle, writer("next"))
+    assert bundles.verify(bundles.current(bundle))["note"] == "next"
+    assert not list(bundle.glob(".draft-*"))
