@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from ..errors import TrimodalError
@@ -45,10 +44,7 @@ def run(arguments: list[str] | None = None) -> int:
     except TrimodalError as error:
         typer.echo(f"trimodal: {error}", err=True)
         return 2
-    except click.exceptions.ClickException as error:
-        error.show()
-        return 2
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         typer.echo("trimodal: interrupted; what was encoded is kept, run the command again to go on", err=True)
         return 130
     except BrokenPipeError:
@@ -56,5 +52,11 @@ def run(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         typer.echo(f"trimodal: {error}", err=True)
+        return 2
+    except Exception as error:
+        # What Typer says of wrong usage; its class is public in some of its versions only.
+        if not hasattr(error, "format_message"):
+            raise
+        typer.echo(f"trimodal: {error.format_message()} (see --help)", err=True)
         return 2
     return int(code or 0)
