@@ -14,7 +14,7 @@ demo: setup
 	$(BIN)/trimodal demo --out demo
 
 test: setup
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n auto
 
 test-slow: setup
 	$(BIN)/pytest -m slow

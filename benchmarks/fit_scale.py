@@ -62,16 +62,14 @@ def measure(market: Path, bundle: Path) -> list[dict[str, Any]]:
         },
     )
     recommender = Recommender()
-    stages.run(
-        "fit", lambda: recommender.fit(data.catalog, data.clicks, vectors=vectors, progress=progress)
-    )
+    stages.run("fit", lambda: recommender.fit(data.catalog, data.clicks, vectors=vectors, progress=progress))
     stages.rows[-1]["stage"] = "fit, Prod2Vec aside"
     stages.rows[-1]["seconds"] -= training
     stages.rows.append({"stage": "fit, Prod2Vec", "seconds": training, "peak_gb": stages.rows[-1]["peak_gb"]})
     stages.run("save", lambda: recommender.save(bundle))
-    del vectors
     stages.run(
-        "neighbours of every product", lambda: recommender.write_neighbors(bundle.parent / "neighbours.parquet")
+        "neighbours of every product",
+        lambda: recommender.write_neighbors(bundle.parent / "neighbours.parquet"),
     )
     return stages.rows
 
@@ -98,7 +96,15 @@ def main() -> None:
             format="parquet",
         )
     done = subprocess.run(
-        [sys.executable, __file__, "--measure", "--products", str(options.products), "--out", str(options.out)],
+        [
+            sys.executable,
+            __file__,
+            "--measure",
+            "--products",
+            str(options.products),
+            "--out",
+            str(options.out),
+        ],
         check=True,
         stdout=subprocess.PIPE,
         text=True,

@@ -124,7 +124,10 @@ def trimodal(*arguments: str) -> tuple[Any, float]:
     """Run a command of trimodal that prints JSON; what it printed, and seconds."""
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "trimodal", *arguments, "--json"], check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "trimodal", *arguments, "--json"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     return json.loads(done.stdout), time.perf_counter() - start
 

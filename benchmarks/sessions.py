@@ -35,12 +35,13 @@ def write_clicks(path: Path, clicks: int) -> None:
     start = rng.integers(0, 60 * 86400, len(length))
     second = np.repeat(start, length) + rng.integers(0, 600, len(session))
     product = rng.zipf(1.3, len(session)) % PRODUCTS
-    frame = pl.DataFrame({"session_id": session, "product_id": product, "timestamp": second}).select(
-        pl.col("session_id").cast(pl.String),
-        "p" + pl.col("product_id").cast(pl.String),
-        pl.from_epoch(1_700_000_000 + pl.col("timestamp"), time_unit="s").cast(pl.Datetime("us")),
-    )
-    frame.rename({"literal": "product_id"} if "literal" in frame.columns else {}).sort("timestamp").write_parquet(path)
+    pl.DataFrame(
+        {
+            "session_id": pl.Series(session).cast(pl.String),
+            "product_id": "p" + pl.Series(product).cast(pl.String),
+            "timestamp": pl.from_epoch(pl.Series(1_700_000_000 + second), time_unit="s").cast(pl.Datetime("us")),
+        }
+    ).sort("timestamp").write_parquet(path)
 
 
 def with_daft(path: Path) -> list[int]:
@@ -71,7 +72,10 @@ def with_polars(path: Path) -> list[int]:
 
 def once(way: str, path: Path) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, __file__, "--way", way, "--file", str(path)], check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, "--way", way, "--file", str(path)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 

@@ -48,7 +48,10 @@ def test_too_many_bad_rows_fail_with_the_reason():
 
 
 def test_ids_are_text_whatever_the_file_holds():
-    assert list(Catalog.from_records(pl.DataFrame({"product_id": [3, 1], "title": ["x", "y"]})).ids) == ["3", "1"]
+    assert list(Catalog.from_records(pl.DataFrame({"product_id": [3, 1], "title": ["x", "y"]})).ids) == [
+        "3",
+        "1",
+    ]
     with pytest.raises(DataError, match="decimal numbers"):
         Catalog.from_records(pl.DataFrame({"product_id": [3.0], "title": ["x"]}))
     with pytest.raises(DataError, match="must be text"):
@@ -57,7 +60,8 @@ def test_ids_are_text_whatever_the_file_holds():
 
 def test_extended_replaces_and_points_pictures_at_their_own_folder(tmp_path):
     first = Catalog.from_records(
-        [{"product_id": "a", "title": "x", "image": "a.jpg"}, {"product_id": "b", "title": "y"}], root=tmp_path
+        [{"product_id": "a", "title": "x", "image": "a.jpg"}, {"product_id": "b", "title": "y"}],
+        root=tmp_path,
     )
     other = Catalog.from_records(
         [

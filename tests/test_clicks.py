@@ -49,7 +49,11 @@ def clean_by_hand(rows, low, high):
 )
 def test_cleaning_equals_the_definition(rows, low, extra):
     log = log_of(
-        {"session_id": [r[0] for r in rows], "product_id": [r[1] for r in rows], "timestamp": [r[2] for r in rows]},
+        {
+            "session_id": [r[0] for r in rows],
+            "product_id": [r[1] for r in rows],
+            "timestamp": [r[2] for r in rows],
+        },
         min_clicks=low,
         max_clicks=low + extra,
     )
@@ -163,7 +167,13 @@ def test_nothing_clean_is_empty_and_not_an_error():
 
 def test_timestamps_of_many_kinds():
     at = 1_700_000_000_000_000
-    good = ["2023-11-14T22:13:20Z", "2023-11-14 22:13:20", "2023-11-15T01:13:20+03:00", "1700000000", "1700000000000"]
+    good = [
+        "2023-11-14T22:13:20Z",
+        "2023-11-14 22:13:20",
+        "2023-11-15T01:13:20+03:00",
+        "1700000000",
+        "1700000000000",
+    ]
     good += ["1700000000.0", "2023-11-14T22:13:20.000"]
     assert parse_timestamps(pl.Series(good)).to_list() == [at] * len(good)
     assert parse_timestamps(pl.Series(["2023-11-14T22:13", "2023-11-14"])).to_list() == [

@@ -28,7 +28,12 @@ def test_similar_finds_the_same_thing_and_explains(fitted):
     result = fitted.similar("red-shoe", 8)
     assert len(result) == 8
     assert result.neighbors[0].product_id in ("green-shoe", "blue-shoe")
-    assert {n.product_id for n in result.neighbors[-2:]} <= {"green-lamp", "blue-lamp", "green-cup", "blue-cup"}
+    assert {n.product_id for n in result.neighbors[-2:]} <= {
+        "green-lamp",
+        "blue-lamp",
+        "green-cup",
+        "blue-cup",
+    }
     distances = [n.distance for n in result]
     assert distances == sorted(distances)
     for n in result:
@@ -57,7 +62,7 @@ def test_similar_to_a_product_that_is_not_there(fitted, shop):
     assert both.neighbors[0].distance == pytest.approx(0, abs=1e-6)
     click = fitted.embeddings_["click"].vector("red-lamp")
     assert fitted.similar_to(vectors={"click": click}, k=1).neighbors[0].product_id == "red-lamp"
-    with pytest.raises(EncoderError, match="no such file|No such file|not found"):
+    with pytest.raises(EncoderError, match="no such file"):
         fitted.similar_to(image="nope.png")
     with pytest.raises(ParameterError, match="a query needs a vector"):
         fitted.similar_to()
@@ -65,15 +70,17 @@ def test_similar_to_a_product_that_is_not_there(fitted, shop):
 
 def test_a_new_product_has_neighbours_and_is_one_at_once(fitted, tmp_path):
     Image.new("RGB", (40, 30), (200, 30, 30)).save(tmp_path / "new.png")
-    fitted.add(
-        Catalog.from_records([{"product_id": "new", "title": "red shoe", "image": "new.png"}], root=tmp_path)
-    )
+    fitted.add(Catalog.from_records([{"product_id": "new", "title": "red shoe", "image": "new.png"}], root=tmp_path))
     found = fitted.similar("new", 3)
     assert found.neighbors[0].product_id == "red-shoe"
     assert found.neighbors[0].distance == pytest.approx(0, abs=1e-6)
     assert found.neighbors[0].shares["click"] == 0
     assert "new" in [n.product_id for n in fitted.similar("red-shoe", 2)]
-    assert fitted.similar("red-shoe", 1).neighbors[0].state == {"text": "known", "image": "known", "click": "missing"}
+    assert fitted.similar("red-shoe", 1).neighbors[0].state == {
+        "text": "known",
+        "image": "known",
+        "click": "missing",
+    }
     assert fitted.click_counts_.tolist() == [80] * 9 + [0]
 
 
@@ -84,7 +91,9 @@ def test_adding_again_replaces_and_keeps_clicks(fitted):
     np.testing.assert_array_equal(fitted.embeddings_["click"].vector("red-shoe"), before)
     assert fitted.embeddings_["image"].vector("red-shoe") is None
     np.testing.assert_allclose(
-        fitted.embeddings_["text"].vector("red-shoe"), fitted.embeddings_["text"].vector("green-lamp"), atol=1e-5
+        fitted.embeddings_["text"].vector("red-shoe"),
+        fitted.embeddings_["text"].vector("green-lamp"),
+        atol=1e-5,
     )
 
 
@@ -143,9 +152,9 @@ def test_bundle_round_trip_and_rollback(fitted, tmp_path):
 
 @pytest.mark.parametrize("fusion", ["early", "late", "click-text"])
 def test_every_strategy_survives_the_bundle(data, tmp_path, fusion):
-    fitted = Recommender(fusion=fusion, click_parameters=SMALL, weights={} if fusion == "click-text" else {"text": 2}).fit(
-        data.catalog, data.clicks
-    )
+    fitted = Recommender(
+        fusion=fusion, click_parameters=SMALL, weights={} if fusion == "click-text" else {"text": 2}
+    ).fit(data.catalog, data.clicks)
     fitted.save(tmp_path / "b")
     back = Recommender.load(tmp_path / "b")
     for product_id in fitted.catalog_.ids:
@@ -163,7 +172,9 @@ def test_refresh_of_a_bundle_links_what_has_not_changed(fitted, data, tmp_path):
 def test_vectors_of_the_users_own(data, tmp_path):
     ids = data.catalog.ids
     taste = Embedding.join("style", ids, list(ids)[:6], np.eye(6, dtype=np.float32), Provenance("hand"))
-    recommender = Recommender(modalities=["text", "style"], weights={"style": 3}).fit(data.catalog, vectors={"style": taste})
+    recommender = Recommender(modalities=["text", "style"], weights={"style": 3}).fit(
+        data.catalog, vectors={"style": taste}
+    )
     assert recommender.similar("red-shoe", 1).neighbors[0].shares.keys() == {"text", "style"}
     recommender.save(tmp_path / "b")
     back = Recommender.load(tmp_path / "b")

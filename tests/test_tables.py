@@ -20,9 +20,7 @@ def read(path, **options):
 
 def test_csv_numbers_rows_and_names_those_that_do_not_parse(tmp_path):
     path = tmp_path / "products.csv"
-    path.write_bytes(
-        b'\xef\xbb\xbfproduct_id,title\na,"one\ntwo"\nb,x,y\n\nc\nd,caf\xe9\ne,"caf\xc3\xa9, fine"\n'
-    )
+    path.write_bytes(b'\xef\xbb\xbfproduct_id,title\na,"one\ntwo"\nb,x,y\n\nc\nd,caf\xe9\ne,"caf\xc3\xa9, fine"\n')
     table, records, bad = read(path)
     assert table["product_id"].to_list() == ["a", "e"]
     assert table["title"].to_list() == ["one\ntwo", "café, fine"]

@@ -1,10 +1,10 @@
 """trimodal: similar products from three modalities, titles, pictures and anonymous clicks.
 
-    from trimodal import Recommender, read_data
+from trimodal import Recommender, read_data
 
-    data = read_data("shop/")
-    recommender = Recommender().fit(data.catalog, data.clicks)
-    print(recommender.similar("4711", k=15))
+data = read_data("shop/")
+recommender = Recommender().fit(data.catalog, data.clicks)
+print(recommender.similar("4711", k=15))
 """
 
 from .catalog import Catalog

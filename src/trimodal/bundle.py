@@ -1,10 +1,10 @@
 """The artefact on disk: written beside, verified, published by one rename, kept, rolled back.
 
-    BUNDLE/
-      CURRENT            name of the published version, replaced atomically
-      000001/            a version, never changed once it is there
-        manifest.json    format, checksums, provenance, counts
-        ...              the files of a fitted recommender
+BUNDLE/
+  CURRENT            name of the published version, replaced atomically
+  000001/            a version, never changed once it is there
+    manifest.json    format, checksums, provenance, counts
+    ...              the files of a fitted recommender
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ def read_manifest(version: Path) -> dict[str, Any]:
         manifest = json.loads((version / _MANIFEST).read_text(encoding="utf-8"))
         found = manifest["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{version}: the manifest is missing or damaged ({error}); see `trimodal rollback`.") from error
+        raise BundleError(
+            f"{version}: the manifest is missing or damaged ({error}); see `trimodal rollback`."
+        ) from error
     if found != FORMAT:
         raise BundleError(f"{version} is of bundle format {found}, this trimodal reads format {FORMAT}; fit it again.")
     return dict(manifest)

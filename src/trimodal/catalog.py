@@ -73,7 +73,9 @@ class Catalog:
         max_rejected: float = 0.1,
     ) -> Catalog:
         """Check products given as a Polars frame or as mappings with the keys of the products file."""
-        frame = products if isinstance(products, pl.DataFrame) else pl.DataFrame(list(products), infer_schema_length=None)
+        frame = (
+            products if isinstance(products, pl.DataFrame) else pl.DataFrame(list(products), infer_schema_length=None)
+        )
         require_columns("products", frame.columns, REQUIRED)
         frame = frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.UInt32).alias(ROW))
         folder = Path(root) if root is not None else None
@@ -81,7 +83,13 @@ class Catalog:
 
     @classmethod
     def _checked(
-        cls, table: pl.DataFrame, root: Path | None, rejections: Rejections, records: int, file: str, max_rejected: float
+        cls,
+        table: pl.DataFrame,
+        root: Path | None,
+        rejections: Rejections,
+        records: int,
+        file: str,
+        max_rejected: float,
     ) -> Catalog:
         check_share("max_rejected", max_rejected)
         text_columns = [c for c in (*REQUIRED, *OPTIONAL) if c != "price"]

@@ -95,7 +95,13 @@ class ClickLog:
     """
 
     def __init__(
-        self, ids: ProductIds, sessions: pl.DataFrame, *, cleaning: Cleaning, rejections: Rejections, records: int
+        self,
+        ids: ProductIds,
+        sessions: pl.DataFrame,
+        *,
+        cleaning: Cleaning,
+        rejections: Rejections,
+        records: int,
     ) -> None:
         self.ids = ids
         self.sessions = sessions
@@ -263,9 +269,7 @@ def parse_timestamps(values: pl.Series) -> pl.Series:
     frame = values.alias("v").to_frame()
     number = pl.col("v").cast(pl.Float64, strict=False)
     size = number.abs()
-    scale = (
-        pl.when(size < 1e11).then(1e6).when(size < 1e14).then(1e3).when(size < 1e17).then(1.0).otherwise(1e-3)
-    )
+    scale = pl.when(size < 1e11).then(1e6).when(size < 1e14).then(1e3).when(size < 1e17).then(1.0).otherwise(1e-3)
     numeric = (number * scale).round().cast(pl.Int64, strict=False)
     if values.dtype.is_numeric():
         return frame.select(numeric.alias("v"))["v"]
@@ -396,4 +400,3 @@ def clean_sessions(events: daft.DataFrame) -> daft.DataFrame:
 
 def _pairs(frame: daft.DataFrame) -> list[tuple[Any, ...]]:
     return list(zip(*frame.to_pydict().values(), strict=True))
-

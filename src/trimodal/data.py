@@ -72,9 +72,7 @@ class DataReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The shape that `trimodal check --json` prints."""
-        rows = [
-            {"file": r.file, "row": r.row, "reason": r.reason, "kept": r.kept} for r in self.rejections
-        ]
+        rows = [{"file": r.file, "row": r.row, "reason": r.reason, "kept": r.kept} for r in self.rejections]
         reasons = [{"file": file, "reason": reason, "rows": n} for file, reason, n in self.rejections.reasons()]
         return {
             **self.table,
@@ -116,7 +114,12 @@ class DataReport:
 
 
 def check_data(
-    data: Data, *, pictures: bool = True, fetch: bool = False, allow_private: bool = False, progress: Progress = silent
+    data: Data,
+    *,
+    pictures: bool = True,
+    fetch: bool = False,
+    allow_private: bool = False,
+    progress: Progress = silent,
 ) -> DataReport:
     """Report on a data folder: Table I, coverage per modality, rejected rows with reasons.
 
@@ -200,7 +203,10 @@ def _check_pictures(
     rows = catalog.frame["row"].to_list()
     sizes: list[tuple[int, int]] = []
     reasons: dict[str, list[int]] = {}
-    with ThreadPoolExecutor(16 if fetch else available_threads()) as pool, progress("checking pictures", len(looked)) as step:
+    with (
+        ThreadPoolExecutor(16 if fetch else available_threads()) as pool,
+        progress("checking pictures", len(looked)) as step,
+    ):
         for i, result in zip(looked, pool.map(size, looked), strict=True):
             if isinstance(result, str):
                 reasons.setdefault(result, []).append(rows[i])
@@ -208,6 +214,12 @@ def _check_pictures(
                 sizes.append(result)
             step(1)
     for reason, bad in Counter({r: len(b) for r, b in reasons.items()}).most_common():
-        rejections.add(catalog.file, reasons[reason], f"picture: {reason}; the product is kept without picture", kept=True, total=bad)
+        rejections.add(
+            catalog.file,
+            reasons[reason],
+            f"picture: {reason}; the product is kept without picture",
+            kept=True,
+            total=bad,
+        )
     source.close()
     return len(looked), sizes

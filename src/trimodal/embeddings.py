@@ -75,7 +75,9 @@ class Embedding:
         if state.shape != (len(ids),):
             raise DataError(f"{modality}: {len(state):,} states for {len(ids):,} products.")
         if vectors.ndim != 2 or len(vectors) != present.sum():
-            raise DataError(f"{modality}: vectors of shape {vectors.shape} for {present.sum():,} products that have one.")
+            raise DataError(
+                f"{modality}: vectors of shape {vectors.shape} for {present.sum():,} products that have one."
+            )
         self.modality = modality
         self.ids = ids
         self.state = np.ascontiguousarray(state, np.uint8)
@@ -189,9 +191,7 @@ class Embedding:
             if name not in table.column_names:
                 raise DataError(f"{path.name} has no column {name!r}; it has {', '.join(table.column_names)}.")
         note = json.loads((table.schema.metadata or {}).get(b"trimodal", b"{}"))
-        provenance = Provenance(
-            note.get("encoder", path.name), note.get("revision", ""), note.get("settings", {})
-        )
+        provenance = Provenance(note.get("encoder", path.name), note.get("revision", ""), note.get("settings", {}))
         present = table.filter(pa.compute.is_valid(table["vector"]))
         keys = present["product_id"].cast(pa.string()).to_pylist()
         embedding = cls.join(

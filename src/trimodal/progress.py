@@ -10,13 +10,15 @@ from typing import Protocol
 class Advance(Protocol):
     """Tell a running task that `steps` more units are done."""
 
-    def __call__(self, steps: int = 1) -> None: ...
+    def __call__(self, steps: int = 1) -> None:
+        """Count `steps` units as done."""
 
 
 class Progress(Protocol):
     """Open a task of `total` units (None: unknown) under a title; yields the task's `Advance`."""
 
-    def __call__(self, title: str, total: int | None) -> AbstractContextManager[Advance]: ...
+    def __call__(self, title: str, total: int | None) -> AbstractContextManager[Advance]:
+        """Open the task."""
 
 
 @contextmanager

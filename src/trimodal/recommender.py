@@ -214,7 +214,9 @@ class Recommender:
     def _choose(self, catalog: Catalog, clicks: ClickLog | None, vectors: Mapping[str, Embedding]) -> list[str]:
         for name in vectors:
             if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name):
-                raise ParameterError(f"modality name {name!r}, must be of a-z, 0-9, '-' and '_', at most 32 characters.")
+                raise ParameterError(
+                    f"modality name {name!r}, must be of a-z, 0-9, '-' and '_', at most 32 characters."
+                )
         has = {
             "text": any(catalog.titles),
             "image": any(catalog.images),
@@ -239,7 +241,10 @@ class Recommender:
         settings: dict[str, Any] = {"weights": self.weights}
         if self.fusion == "late":
             categories = catalog.frame["category"].drop_nulls().n_unique()
-            settings |= {"clusters": self.clusters or (categories if categories > 1 else 20), "seed": self.seed}
+            settings |= {
+                "clusters": self.clusters or (categories if categories > 1 else 20),
+                "seed": self.seed,
+            }
         return fusion_strategy(self.fusion, **settings)
 
     def _encoder(self, modality: str, root: Path | None, *, outside: bool = False) -> Encoder:
@@ -324,7 +329,9 @@ class Recommender:
             if name not in self.embeddings_:
                 raise ParameterError(f"modality {name!r} is not in this recommender: {', '.join(self.embeddings_)}.")
             if name in self.given_:
-                raise ParameterError(f"the vectors of {name!r} were ready-made; give similar_to(vectors={{{name!r}: ...}}).")
+                raise ParameterError(
+                    f"the vectors of {name!r} were ready-made; give similar_to(vectors={{{name!r}: ...}})."
+                )
             encoder = self._encoder(name, None, outside=True)
             self._check_revision(name, encoder)
             given[name] = encoder.encode([str(value)])[0]
@@ -439,9 +446,7 @@ class Recommender:
             return Embedding(name, new.ids, none, np.empty((0, old.dimension), np.float32), old.provenance)
         encoder = self._encoder(name, new.root)
         self._check_revision(name, encoder)
-        run = encode_catalog(
-            encoder, new.ids, values, store=None if store is None else Path(store), progress=progress
-        )
+        run = encode_catalog(encoder, new.ids, values, store=None if store is None else Path(store), progress=progress)
         self.runs_[name] = run
         return run.embedding
 
@@ -463,9 +468,7 @@ class Recommender:
         self.fusion_.place(embeddings, catalog.ids)
         self._unchanged = set()
 
-    def refresh(
-        self, clicks: ClickLog, *, min_coverage: float = 0.5, progress: Progress = silent
-    ) -> Self:
+    def refresh(self, clicks: ClickLog, *, min_coverage: float = 0.5, progress: Progress = silent) -> Self:
         """Train the click encoder on new sessions; titles and pictures are not touched.
 
         Parameters
@@ -531,4 +534,5 @@ class Recommender:
     def __repr__(self) -> str:
         if not hasattr(self, "fusion_"):
             return "Recommender(not fitted)"
-        return f"Recommender({len(self.catalog_):,} products, {self.fusion_.name} of {', '.join(self.fusion_.modalities_)})"
+        fused = ", ".join(self.fusion_.modalities_)
+        return f"Recommender({len(self.catalog_):,} products, {self.fusion_.name} of {fused})"

@@ -33,9 +33,7 @@ class Rejections:
     counts: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
     listed: list[Rejection] = field(default_factory=list)
 
-    def add(
-        self, file: str, rows: Iterable[int], reason: str, *, kept: bool = False, total: int | None = None
-    ) -> None:
+    def add(self, file: str, rows: Iterable[int], reason: str, *, kept: bool = False, total: int | None = None) -> None:
         """Record rows under one reason; `total` when `rows` are only the first of more."""
         rows = list(rows)
         if not rows:

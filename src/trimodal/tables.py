@@ -117,9 +117,7 @@ def _read_csv(path: Path, rejections: Rejections, encoding: str) -> tuple[pl.Dat
         skipped.setdefault(reason, []).append(row.number - 1)  # the header counts as row 1
         return "skip"
 
-    parse = pa.csv.ParseOptions(
-        delimiter=_delimiter(path, encoding), newlines_in_values=True, invalid_row_handler=skip
-    )
+    parse = pa.csv.ParseOptions(delimiter=_delimiter(path, encoding), newlines_in_values=True, invalid_row_handler=skip)
     # One thread: only then does Arrow number the rows that it skips.
     read = pa.csv.ReadOptions(use_threads=False, block_size=1 << 24, encoding=encoding)
     try:
@@ -198,14 +196,12 @@ def _read_jsonl(path: Path, rejections: Rejections, encoding: str) -> tuple[pl.D
                 bad.setdefault("not a JSON object on one line", []).append(number)
                 continue
             rows.append(number)
-            records.append(
-                {k: v if isinstance(v, str) or v is None else json.dumps(v) for k, v in record.items()}
-            )
+            records.append({k: v if isinstance(v, str) or v is None else json.dumps(v) for k, v in record.items()})
     for reason, numbers in bad.items():
         rejections.add(path.name, numbers, reason)
     names = list(dict.fromkeys(name for record in records for name in record))
     if not names:
-        raise DataError(f"{path.name} holds no JSON object; each line must be one, such as {{\"product_id\": \"1\"}}.")
+        raise DataError(f'{path.name} holds no JSON object; each line must be one, such as {{"product_id": "1"}}.')
     frame = pl.DataFrame({name: pl.Series([r.get(name) for r in records], dtype=pl.String) for name in names})
     return frame.with_columns(pl.Series(ROW, rows, dtype=pl.UInt32)), number
 

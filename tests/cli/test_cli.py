@@ -36,7 +36,12 @@ def bundle(shop, tmp_path, capsys):
 
 def test_check_prints_table_one(shop, capsys):
     report = data_of(capsys, "check", shop)
-    assert (report["products"], report["clicks"], report["sessions"], report["visitors"]) == (9, 720, 240, None)
+    assert (report["products"], report["clicks"], report["sessions"], report["visitors"]) == (
+        9,
+        720,
+        240,
+        None,
+    )
     assert report["clicks_per_session"] == {"min": 3, "max": 3, "mean": 3.0}
     assert report["title_words"] == {"min": 2, "max": 2, "mean": 2.0}
     assert report["coverage"] == {"text": 1.0, "image": 1.0, "click": 1.0}
@@ -79,7 +84,11 @@ def test_embed_fit_and_similar(shop, tmp_path, capsys):
     manifest = data_of(capsys, "fit", shop, "-o", tmp_path / "b", *FAST)
     assert manifest["modalities"]["click"]["dimension"] == 16
     result = data_of(capsys, "similar", tmp_path / "b", "red-shoe", "-k", 3)
-    assert (result["product_id"], result["strategy"], len(result["neighbors"])) == ("red-shoe", "intermediate", 3)
+    assert (result["product_id"], result["strategy"], len(result["neighbors"])) == (
+        "red-shoe",
+        "intermediate",
+        3,
+    )
     assert set(result["neighbors"][0]) == {"product_id", "distance", "shares", "state"}
     assert set(result["neighbors"][0]["shares"]) == {"text", "image", "click"}
     code, out, _ = command(capsys, "similar", tmp_path / "b", "red-shoe", "--html", tmp_path / "page.html")
@@ -105,7 +114,11 @@ def test_change_a_bundle(shop, bundle, tmp_path, capsys):
     assert command(capsys, "similar", bundle, "new")[0] == 2
     assert data_of(capsys, "refresh", bundle, shop)["sessions"] == 240
     info = data_of(capsys, "info", bundle)
-    assert (info["version"], info["products"], info["versions"]) == ("000004", 9, ["000002", "000003", "000004"])
+    assert (info["version"], info["products"], info["versions"]) == (
+        "000004",
+        9,
+        ["000002", "000003", "000004"],
+    )
     assert data_of(capsys, "rollback", bundle)["version"] == "000003"
     for name in ("info", "rollback"):
         code, out, _ = command(capsys, name, bundle)
@@ -118,7 +131,10 @@ def test_other_strategies_and_subsets(shop, tmp_path, capsys, fusion):
     data_of(capsys, "fit", shop, "-o", tmp_path / "b", "--fusion", fusion, *FAST)
     assert data_of(capsys, "similar", tmp_path / "b", "red-cup")["strategy"] == fusion
     data_of(capsys, "fit", shop, "-o", tmp_path / "c", "--modalities", "text,image", "--weight", "text=2")
-    assert set(data_of(capsys, "similar", tmp_path / "c", "red-cup")["neighbors"][0]["shares"]) == {"text", "image"}
+    assert set(data_of(capsys, "similar", tmp_path / "c", "red-cup")["neighbors"][0]["shares"]) == {
+        "text",
+        "image",
+    }
 
 
 def test_vectors_of_the_users_own(shop, tmp_path, capsys):
@@ -171,7 +187,8 @@ def test_bad_input_is_exit_2_and_one_clear_line(shop, bundle, tmp_path, capsys, 
 
 
 @pytest.mark.parametrize(
-    "name", ["check", "embed", "simulate", "fit", "similar", "refresh", "add", "remove", "rollback", "info", "demo"]
+    "name",
+    ["check", "embed", "simulate", "fit", "similar", "refresh", "add", "remove", "rollback", "info", "demo"],
 )
 def test_every_command_has_help_with_an_example(capsys, name):
     code, out, _ = command(capsys, name, "--help")
@@ -182,7 +199,10 @@ def test_every_command_has_help_with_an_example(capsys, name):
 
 def test_json_is_all_there_is_on_standard_output(shop):
     done = subprocess.run(
-        [sys.executable, "-m", "trimodal", "check", str(shop), "--json"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "trimodal", "check", str(shop), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(done.stdout)["products"] == 9
     assert done.stderr == ""

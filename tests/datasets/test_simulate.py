@@ -229,9 +229,7 @@ def test_truth_counts_the_clicks(market: SimulatedMarket, truth: pl.DataFrame) -
     assert truth["clicks"].sum() == market.clicks
 
 
-def test_truth_matches_the_products(
-    market: SimulatedMarket, truth: pl.DataFrame, products: pl.DataFrame
-) -> None:
+def test_truth_matches_the_products(market: SimulatedMarket, truth: pl.DataFrame, products: pl.DataFrame) -> None:
     for column in ("product_id", "category", "department", "group_id"):
         assert truth[column].to_list() == products[column].to_list()
     assert truth["has_picture"].to_list() == products["image"].is_not_null().to_list()

@@ -64,7 +64,14 @@ def test_deterministic_across_processes_and_hash_seeds(shop):
 def test_paper_preset_and_wrong_parameters():
     s = click_settings("paper")
     assert (s.dimension, s.window, s.skip_gram) == (512, 5, True)
-    assert (s.negative, s.epochs, s.alpha, s.min_count, s.sample, s.ns_exponent) == (5, 5, 0.025, 5, 1e-3, 0.75)
+    assert (s.negative, s.epochs, s.alpha, s.min_count, s.sample, s.ns_exponent) == (
+        5,
+        5,
+        0.025,
+        5,
+        1e-3,
+        0.75,
+    )
     with pytest.raises(ParameterError, match="must be one of paper"):
         click_settings("best")
     with pytest.raises(ParameterError, match="unknown click parameter 'epoch'"):

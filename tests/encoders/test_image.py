@@ -34,9 +34,7 @@ def source(tmp_path_factory):
     """A folder of pictures, a.png to f.png, of several sizes, and one that is damaged."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(5)
-    for name, size in zip(
-        "abcdef", ((300, 200), (64, 64), (224, 224), (50, 400), (640, 480), (31, 33)), strict=True
-    ):
+    for name, size in zip("abcdef", ((300, 200), (64, 64), (224, 224), (50, 400), (640, 480), (31, 33)), strict=True):
         Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize(size).save(folder / f"{name}.png")
     (folder / "bad.jpg").write_text("not a picture")
     return PictureSource(folder)
@@ -97,9 +95,7 @@ def test_lite_is_one_of_its_kind(lite):
 
 def test_lite_does_not_depend_on_the_batch(lite):
     whole = lite.encode(VALUES * 3)
-    np.testing.assert_allclose(
-        whole[:6], np.concatenate([lite.encode([v]) for v in VALUES]), rtol=0, atol=1e-5
-    )
+    np.testing.assert_allclose(whole[:6], np.concatenate([lite.encode([v]) for v in VALUES]), rtol=0, atol=1e-5)
     np.testing.assert_array_equal(whole, lite.encode(VALUES * 3))
     assert lite.encode([]).shape == (0, DIMENSION)
     assert lite.encode_prepared([]).shape == (0, DIMENSION)
@@ -294,9 +290,7 @@ def test_clip_revision_follows_the_weights_and_the_processor(tmp_path):
     make_clip(tmp_path / "two", seed=1)
     assert ClipImage(str(tmp_path / "two"), device="cpu").revision != first
     path = tmp_path / "one" / "preprocessor_config.json"
-    path.write_text(
-        json.dumps({**json.loads(path.read_text()), "do_center_crop": True, "image_mean": [0, 0, 0]})
-    )
+    path.write_text(json.dumps({**json.loads(path.read_text()), "do_center_crop": True, "image_mean": [0, 0, 0]}))
     assert ClipImage(str(tmp_path / "one"), device="cpu").revision != first
 
 
@@ -307,9 +301,7 @@ def test_clip_vision_half_alone(tmp_path, clip_folder, source):
     half = CLIPVisionModelWithProjection(config)
     half.load_state_dict({k: v for k, v in whole.state_dict().items() if k.startswith("vis")}, strict=True)
     half.save_pretrained(tmp_path)
-    (tmp_path / "preprocessor_config.json").write_bytes(
-        (clip_folder / "preprocessor_config.json").read_bytes()
-    )
+    (tmp_path / "preprocessor_config.json").write_bytes((clip_folder / "preprocessor_config.json").read_bytes())
     vectors = ClipImage(str(tmp_path), source=source, device="cpu").encode(VALUES)
     expected = ClipImage(str(clip_folder), source=source, device="cpu").encode(VALUES)
     np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-6)

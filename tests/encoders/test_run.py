@@ -117,7 +117,8 @@ class Slow(Encoder):
             log.writelines(f"{i}\\n" for i in items)
         return np.array([[i + 1, 1] for i in items], np.float32)
 
-result = run.encode_catalog(Slow(), ProductIds([f"p{i}" for i in range(200)]), [f"{i:03}" for i in range(200)], store=Path(sys.argv[1]))
+ids, values = ProductIds([f"p{i}" for i in range(200)]), [f"{i:03}" for i in range(200)]
+result = run.encode_catalog(Slow(), ids, values, store=Path(sys.argv[1]))
 print(result.encoded, result.reused, (result.embedding.vectors[:, 0] == np.arange(200) + 1).all())
 """
 

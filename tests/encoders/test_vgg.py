@@ -73,9 +73,7 @@ def by_numpy(tensors: dict[str, torch.Tensor], pixels: np.ndarray) -> np.ndarray
         channels, side, _ = x.shape
         x = x.reshape(channels, side // 2, 2, side // 2, 2).max((2, 4))
     for name in ("classifier.0", "classifier.3"):
-        x = np.maximum(
-            tensors[f"{name}.weight"].double().numpy() @ x.ravel() + tensors[f"{name}.bias"].numpy(), 0
-        )
+        x = np.maximum(tensors[f"{name}.weight"].double().numpy() @ x.ravel() + tensors[f"{name}.bias"].numpy(), 0)
     return x
 
 
@@ -125,8 +123,7 @@ def test_prepare_resizes_as_the_weights_were_trained(write, pictures):
 def test_by_file_by_directory_and_by_the_factory(write, pictures):
     path = write(narrow("timm"))
     encoders = [
-        image_encoder(f"vgg16:{place}", source=pictures, device="cpu", batch_size=2)
-        for place in (path, path.parent)
+        image_encoder(f"vgg16:{place}", source=pictures, device="cpu", batch_size=2) for place in (path, path.parent)
     ]
     assert [type(e) for e in encoders] == [VGG16, VGG16]
     assert [e.name for e in encoders] == ["vgg16", "vgg16"]

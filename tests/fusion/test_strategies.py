@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from trimodal.embeddings import Embedding, Provenance
 from trimodal.errors import NotFittedError, ParameterError, UnknownProductError
-from trimodal.fusion import STRATEGIES, ClickText, EarlyFusion, IntermediateFusion, LateFusion, fusion_strategy
+from trimodal.fusion import (
+    STRATEGIES,
+    ClickText,
+    EarlyFusion,
+    IntermediateFusion,
+    LateFusion,
+    fusion_strategy,
+)
 from trimodal.ids import ProductIds
 from trimodal.index import exact
 
@@ -36,7 +43,9 @@ def markets(draw):
         has = rng.random(n) < draw(st.sampled_from([0.0, 0.3, 0.8, 1.0]))
         has &= (v != 0).any(1)
         vectors[name], present[name] = v, has
-    weights = draw(st.sampled_from([{"text": 1.0, "image": 1.0, "click": 1.0}, {"text": 2.0, "image": 0.5, "click": 1.0}]))
+    weights = draw(
+        st.sampled_from([{"text": 1.0, "image": 1.0, "click": 1.0}, {"text": 2.0, "image": 0.5, "click": 1.0}])
+    )
     return n, vectors, present, weights
 
 
@@ -44,7 +53,11 @@ def embed(n, vectors, present):
     ids = ProductIds([f"p{i}" for i in range(n)])
     return {
         name: Embedding.join(
-            name, ids, [f"p{i}" for i in np.flatnonzero(present[name])], vectors[name][present[name]], Provenance("test")
+            name,
+            ids,
+            [f"p{i}" for i in np.flatnonzero(present[name])],
+            vectors[name][present[name]],
+            Provenance("test"),
         )
         for name in vectors
     }
@@ -175,7 +188,10 @@ def test_thousands_of_equal_products_stay_quick_and_exact():
     vectors = {"text": np.repeat(np.eye(3, dtype=np.float32), n // 3, axis=0)}
     fusion = IntermediateFusion().fit(embed(n, vectors, {"text": np.ones(n, bool)}))
     found = fusion.neighbors(["p0", "p5999"], 5)
-    assert found.ids.tolist() == [["p1", "p2", "p3", "p4", "p5"], ["p4000", "p4001", "p4002", "p4003", "p4004"]]
+    assert found.ids.tolist() == [
+        ["p1", "p2", "p3", "p4", "p5"],
+        ["p4000", "p4001", "p4002", "p4003", "p4004"],
+    ]
     assert (found.distances == 0).all()
 
 

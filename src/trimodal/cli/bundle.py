@@ -23,7 +23,8 @@ def refresh(
     bundle: common.BundleFolder,
     clicks: Annotated[Path, typer.Argument(metavar="CLICKS", help="A clicks file, or a folder that holds clicks.*.")],
     min_coverage: Annotated[
-        float, typer.Option(help="Refuse if fewer than this share of the products with a click vector keep one.")
+        float,
+        typer.Option(help="Refuse if fewer than this share of the products with a click vector keep one."),
     ] = 0.5,
     min_clicks: common.MinClicks = MIN_CLICKS,
     max_clicks: common.MaxClicks = MAX_CLICKS,
@@ -125,9 +126,11 @@ def info(bundle: common.BundleFolder, json: common.Json = False) -> None:
         return
     typer.echo(f"{version}, made {manifest['created']}; every checksum is right")
     typer.echo(f"  versions there: {', '.join(bundles.versions(bundle))}")
-    typer.echo(f"  {manifest['products']:,} products, {manifest['clicks']:,} clicks, {manifest['fusion']['strategy']} fusion")
+    typer.echo(
+        f"  {manifest['products']:,} products, {manifest['clicks']:,} clicks, {manifest['fusion']['strategy']} fusion"
+    )
     for name, m in manifest["modalities"].items():
-        typer.echo(f"  {name:<12}{m['known']:>10,} known, {m['missing']:,} missing, {m['dimension']}-d, {m['encoder']} {m['revision']}")
+        typer.echo(f"  {name:<12}{m['known']:>10,} known, {m['missing']:,} missing, {m['dimension']}-d, {m['encoder']}")
 
 
 def _published(version: Path, json: bool, text: str, **counts: int) -> None:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from ..ids import ProductIds
     from ..recommender import Recommender, SimilarProducts
 
-DataFolder = Annotated[Path, typer.Argument(metavar="DATA", help="Folder with products.* and, if there are any, clicks.*.")]
+DataFolder = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder with products.* and, if there are any, clicks.*.")
+]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, as `trimodal fit` writes it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 MinClicks = Annotated[int, typer.Option(help="Leave out sessions with fewer clicks.")]
@@ -37,7 +39,10 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 PrivateUrls = Annotated[bool, typer.Option("--allow-private-urls", help="Fetch pictures from private addresses too.")]
 Vectors = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=FILE", help="Ready-made vectors of a modality (Parquet: product_id, vector). Repeatable."),
+    typer.Option(
+        metavar="NAME=FILE",
+        help="Ready-made vectors of a modality (Parquet: product_id, vector). Repeatable.",
+    ),
 ]
 
 
@@ -51,7 +56,12 @@ def terminal(title: str, total: int | None) -> Iterator[Advance]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description:<22}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(title, total=total)
             yield lambda steps=1: bar.advance(task, steps)
@@ -142,9 +152,7 @@ def neighbor_table(recommender: Recommender, result: SimilarProducts) -> str:
     first = f"{result.product_id}  {title(result.product_id, 70)}" if result.product_id else "the query"
     lines = [first, heading]
     for n in result:
-        shares = "".join(
-            f"{'-':>9}" if n.state[name] == "missing" else f"{n.shares[name]:>9.3f}" for name in shown
-        )
+        shares = "".join(f"{'-':>9}" if n.state[name] == "missing" else f"{n.shares[name]:>9.3f}" for name in shown)
         lines.append(f"{n.distance:>8.4f}  {title(n.product_id, 48):<48}{shares}  {n.product_id}")
     if not result.neighbors:
         lines.append("no neighbours: nothing is known of it that is known of another product")

@@ -36,12 +36,8 @@ def check(
     """
     from ..data import check_data, read_data
 
-    data = read_data(
-        folder, min_clicks=min_clicks, max_clicks=max_clicks, encoding=encoding, max_rejected=max_rejected
-    )
-    report = check_data(
-        data, pictures=pictures, fetch=fetch, allow_private=allow_private_urls, progress=terminal
-    )
+    data = read_data(folder, min_clicks=min_clicks, max_clicks=max_clicks, encoding=encoding, max_rejected=max_rejected)
+    report = check_data(data, pictures=pictures, fetch=fetch, allow_private=allow_private_urls, progress=terminal)
     if json:
         print_json(report.to_dict())
     else:
@@ -77,9 +73,7 @@ def embed(
 
     wanted = [check_choice("modalities", name, ("text", "image")) for name in common.names(modalities) or []]
     catalog = Catalog.read(folder, encoding=encoding, max_rejected=max_rejected)
-    source = PictureSource(
-        catalog.root or ".", fetcher=Fetcher(allow_private=True) if allow_private_urls else None
-    )
+    source = PictureSource(catalog.root or ".", fetcher=Fetcher(allow_private=True) if allow_private_urls else None)
     runs = {}
     for name in wanted:
         encoder = (
@@ -105,7 +99,9 @@ def embed(
                     "known": len(run.embedding.vectors),
                     "encoded": run.encoded,
                     "reused": run.reused,
-                    "failed": [{"product_id": f.product_id, "value": f.value, "reason": f.reason} for f in run.failures],
+                    "failed": [
+                        {"product_id": f.product_id, "value": f.value, "reason": f.reason} for f in run.failures
+                    ],
                     "ledger": str(run.ledger),
                 }
                 for name, run in runs.items()

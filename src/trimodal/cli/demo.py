@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the market, the bundle and the page.")] = Path("demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the market, the bundle and the page.")] = Path(
+        "demo"
+    ),
     products: Annotated[int, typer.Option(help="How many products.")] = 600,
     sessions: Annotated[int, typer.Option(help="How many sessions.")] = 16000,
     categories: Annotated[int, typer.Option(help="How many categories.")] = 20,
@@ -51,9 +53,7 @@ def demo(
     data = read_data(market)
     typer.echo(str(check_data(data, progress=terminal)) + "\n")
     say("3/5  three encoders and the intermediate fusion")
-    recommender = Recommender(seed=seed).fit(
-        data.catalog, data.clicks, store=out / "store", progress=terminal
-    )
+    recommender = Recommender(seed=seed).fit(data.catalog, data.clicks, store=out / "store", progress=terminal)
     common.report_runs(recommender.runs_)
     say(f"     bundle: {recommender.save(bundle)}\n")
     say("4/5  neighbours of a few products, and what each modality adds to the similarity")

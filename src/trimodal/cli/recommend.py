@@ -38,14 +38,16 @@ def fit(
     ] = "efficientnet-lite0",
     click: Annotated[str, typer.Option(help="Preset of Prod2Vec: paper.")] = "paper",
     click_option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Prod2Vec parameter, such as epochs=20. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Prod2Vec parameter, such as epochs=20. Repeatable."),
     ] = None,
     fusion: Annotated[str, typer.Option(help="intermediate, early, late or click-text.")] = "intermediate",
     modalities: Annotated[
         str | None, typer.Option(help="Which to use, comma-separated. [default: all that the data has]")
     ] = None,
     weight: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="Weight of a modality, 1 if not given. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="Weight of a modality, 1 if not given. Repeatable."),
     ] = None,
     vectors: common.Vectors = None,
     clusters: Annotated[int | None, typer.Option(help="Clusters of late fusion. [default: categories]")] = None,
@@ -72,7 +74,9 @@ def fit(
         text=text,
         image=image,
         click=click,
-        click_parameters={name: _parameter(name, value) for name, value in common.pairs("--click-option", click_option).items()},
+        click_parameters={
+            name: _parameter(name, value) for name, value in common.pairs("--click-option", click_option).items()
+        },
         fusion=fusion,
         modalities=common.names(modalities),
         weights={n: common.number("--weight", v) for n, v in common.pairs("--weight", weight).items()},
@@ -82,16 +86,12 @@ def fit(
         batch_size=batch_size,
         allow_private_urls=allow_private_urls,
     )
-    data = read_data(
-        folder, min_clicks=min_clicks, max_clicks=max_clicks, encoding=encoding, max_rejected=max_rejected
-    )
+    data = read_data(folder, min_clicks=min_clicks, max_clicks=max_clicks, encoding=encoding, max_rejected=max_rejected)
     rejected = data.catalog.rejections.total + (data.clicks.rejections.total if data.clicks else 0)
     if rejected:
         say(f"{rejected:,} rows or values were rejected; `trimodal check {folder}` lists them")
     given = common.read_vectors(vectors, data.catalog.ids)
-    recommender.fit(
-        data.catalog, data.clicks, vectors=given, store=store or folder / ".trimodal", progress=terminal
-    )
+    recommender.fit(data.catalog, data.clicks, vectors=given, store=store or folder / ".trimodal", progress=terminal)
     common.report_runs(recommender.runs_)
     version = recommender.save(bundle)
     if json:
@@ -99,7 +99,9 @@ def fit(
     else:
         typer.echo(f"{recommender!r} -> {version}")
         for name, e in recommender.embeddings_.items():
-            typer.echo(f"  {name:<12}{len(e.vectors):>10,} of {len(e.ids):,} products, {e.dimension}-d, {e.provenance.encoder}")
+            typer.echo(
+                f"  {name:<12}{len(e.vectors):>10,} of {len(e.ids):,} products, {e.dimension}-d, {e.provenance.encoder}"
+            )
 
 
 def _parameter(name: str, text: str) -> object:

@@ -101,9 +101,7 @@ _SHAPES: tuple[tuple[Part, ...], ...] = (
 assert len(_SHAPES) == SHAPES
 
 
-def _pattern(
-    number: int, size: int, colour: tuple[int, int, int], second: tuple[int, int, int]
-) -> Image.Image:
+def _pattern(number: int, size: int, colour: tuple[int, int, int], second: tuple[int, int, int]) -> Image.Image:
     """Return a square of plain, striped, dotted or checked cloth."""
     cloth = Image.new("RGB", (size, size), colour)
     pen, step = ImageDraw.Draw(cloth), size // 12
@@ -127,9 +125,7 @@ def _background(number: int, size: int, tint: float) -> Image.Image:
     shades = ((250, 250, 250), (226, 228, 230), (232 + warm, 236, 232 - warm), (236, 232 + warm // 2, 222))
     picture = Image.new("RGB", (size, size), shades[number])
     if number == 3:
-        ImageDraw.Draw(picture).rectangle(
-            (0, int(size * 0.68), size, size), fill=(178 + warm, 158, 136 - warm)
-        )
+        ImageDraw.Draw(picture).rectangle((0, int(size * 0.68), size, size), fill=(178 + warm, 158, 136 - warm))
     return picture
 
 
@@ -150,9 +146,7 @@ def draw(
     size = SIDE * _FINE
     picture = _background(background, size, appeal[2])
     parts = (
-        (("main", _box(-0.8, -0.6, 0.8, 0.8)), ("detail", _box(-0.12, -0.6, 0.12, 0.8)))
-        if generic
-        else _SHAPES[shape]
+        (("main", _box(-0.8, -0.6, 0.8, 0.8)), ("detail", _box(-0.12, -0.6, 0.12, 0.8))) if generic else _SHAPES[shape]
     )
     base, trim = (_BOARD, (150, 116, 80)) if generic else (colour, second)
     turn = math.radians((dice[1] - 128) / 128 * 10 + (offer[0] - 128) / 128 * 3)
@@ -163,9 +157,7 @@ def draw(
     cloth = None if generic or pattern == 0 else _pattern(pattern, size, base, trim)
     pen = ImageDraw.Draw(picture)
     for role, corners in parts:
-        placed = [
-            (cx + x * wide * cos - y * tall * sin, cy + x * wide * sin + y * tall * cos) for x, y in corners
-        ]
+        placed = [(cx + x * wide * cos - y * tall * sin, cy + x * wide * sin + y * tall * cos) for x, y in corners]
         if role == "main" and cloth is not None:
             mask = Image.new("1", (size, size))
             ImageDraw.Draw(mask).polygon(placed, fill=1)

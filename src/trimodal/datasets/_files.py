@@ -24,9 +24,7 @@ def _picture_name(product_id: str, position: int) -> str:
     return f"images/{position // _PER_FOLDER:04d}/{product_id}.jpg"
 
 
-def write_products(
-    folder: Path, market: Market, ids: Any, *, pictures: bool, format: str, progress: Progress
-) -> None:
+def write_products(folder: Path, market: Market, ids: Any, *, pictures: bool, format: str, progress: Progress) -> None:
     """Write the products table, its columns in the order of the contract."""
     text = (
         "product_id",

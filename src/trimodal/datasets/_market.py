@@ -89,9 +89,7 @@ def _parts(rng: np.random.Generator, count: int, dimension: int, scale: float) -
     return rng.standard_normal((count, dimension), dtype=np.float32) * np.float32(scale / dimension**0.5)
 
 
-def _choose(
-    rng: np.random.Generator, taste: NDArray[np.float32], options: int, strength: float
-) -> NDArray[np.int8]:
+def _choose(rng: np.random.Generator, taste: NDArray[np.float32], options: int, strength: float) -> NDArray[np.int8]:
     """Return for each product the option that softmax(strength * taste @ directions) draws: int8 [N]."""
     directions = rng.standard_normal((taste.shape[1], options), dtype=np.float32)
     chosen = np.empty(len(taste), np.int8)
@@ -162,9 +160,7 @@ def _shelves(
     return np.where(misplaced, rng.integers(len(twin) * styles, size=len(style)), shelf).astype(np.int32)
 
 
-def _popularity(
-    seed: int, model: MarketModel, category: NDArray[np.int32], categories: int
-) -> NDArray[np.float64]:
+def _popularity(seed: int, model: MarketModel, category: NDArray[np.int32], categories: int) -> NDArray[np.float64]:
     """Return shares [N] that sum to 1: Zipf-Mandelbrot by rank, a mild factor per category, 0 if cold."""
     rng, count = generator(seed, "popularity"), len(category)
     rank = rng.permutation(count) + 1.0
@@ -197,9 +193,7 @@ def build(seed: int, products: int, categories: int, model: MarketModel) -> Mark
     shelf = _shelves(rng, model, leaves, style, len(style_taste) // categories)
     price = np.exp(rng.normal(3.5, 0.9, categories)[category] + rng.normal(0.0, 0.4, originals))
     brands = max(6, originals // 150)  # of a department; it shares half of them with the next one
-    brand = leaves.department[category] * (brands // 2) + (brands * rng.random(originals) ** 1.5).astype(
-        np.int64
-    )
+    brand = leaves.department[category] * (brands // 2) + (brands * rng.random(originals) ** 1.5).astype(np.int64)
     number = rng.integers(10_000 * 26 * 26, size=originals, dtype=np.int32)
     other = (category + rng.integers(1, max(2, categories), size=originals, dtype=np.int32)) % categories
 

@@ -47,9 +47,7 @@ class Clicks:
 
     def take(self, rows: Ints | NDArray[np.bool_] | slice) -> Clicks:
         """Return these rows."""
-        return Clicks(
-            self.session[rows], self.product[rows], self.visitor[rows], self.time[rows], self.jump[rows]
-        )
+        return Clicks(self.session[rows], self.product[rows], self.visitor[rows], self.time[rows], self.jump[rows])
 
     def followed_by(self, other: Clicks) -> Clicks:
         """Return both, sorted by time (session and click decide ties)."""
@@ -119,9 +117,7 @@ class Walk:
     def step(self, rng: np.random.Generator, current: Ints) -> Ints:
         """Return the next place of every walker: a kind of move, candidates by popularity, one by taste."""
         model, count = self.model, len(current)
-        edges = np.cumsum(
-            [model.style_share, model.category_share, model.department_share, model.companion_share]
-        )
+        edges = np.cumsum([model.style_share, model.category_share, model.department_share, model.companion_share])
         move = np.searchsorted(edges, rng.random(count), side="right")
         low, high = self.bounds(current, move)
         draws = rng.random((model.candidates, count))
@@ -173,9 +169,7 @@ def _start_times(rng: np.random.Generator, low: float, high: float, count: int, 
     return ((day + hour) * _DAY).astype(np.int64)
 
 
-def _paths(
-    walk: Walk, rng: np.random.Generator, length: Ints, is_robot: NDArray[np.bool_], favourite: Ints
-) -> Ints:
+def _paths(walk: Walk, rng: np.random.Generator, length: Ints, is_robot: NDArray[np.bool_], favourite: Ints) -> Ints:
     """Return the places that sessions visit, session after session: visitors by steps, robots in a row."""
     offset = np.concatenate([[0], np.cumsum(length)])
     place = np.empty(offset[-1], np.int64)

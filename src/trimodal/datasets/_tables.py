@@ -47,9 +47,7 @@ class TableWriter:
         if self._format == "jsonl":
             self._text = self.path.open("w", encoding="utf-8", newline="\n")
         elif self._format == "csv":
-            plain = [
-                pa.field(f.name, pa.string()) if pa.types.is_timestamp(f.type) else f for f in self._schema
-            ]
+            plain = [pa.field(f.name, pa.string()) if pa.types.is_timestamp(f.type) else f for f in self._schema]
             self._arrow = pyarrow.csv.CSVWriter(self.path, pa.schema(plain))
         else:
             self._arrow = pyarrow.parquet.ParquetWriter(self.path, self._schema, compression="zstd")

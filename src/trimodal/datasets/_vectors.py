@@ -59,9 +59,7 @@ def write_vectors(folder: Path, seed: int, market: Market, ids: Any, progress: P
         path = folder / f"{modality}.parquet"
         with (
             progress(f"Writing {modality} vectors", len(market)) as advance,
-            pyarrow.parquet.ParquetWriter(
-                path, schema, compression="none", use_dictionary=["product_id"]
-            ) as file,
+            pyarrow.parquet.ParquetWriter(path, schema, compression="none", use_dictionary=["product_id"]) as file,
         ):
             for start in range(0, len(market), BLOCK):
                 stop = min(start + BLOCK, len(market))

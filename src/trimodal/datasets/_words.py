@@ -127,9 +127,7 @@ _ONSETS = (
 )
 _MIDDLES = ("ra", "lo", "mi", "ne", "vi", "sta", "do", "ke", "lan", "ti")
 _ENDINGS = ("n", "x", "ra", "lis", "do", "ka", "tech", "via", "nor", "mar", "s", "um")
-_BRAND_STEP = (
-    541  # no common factor with the number of names: brands with neighbouring numbers sound different
-)
+_BRAND_STEP = 541  # no common factor with the number of names: brands with neighbouring numbers sound different
 
 
 def brand(number: int) -> str:

@@ -203,13 +203,9 @@ def _published(out: Path, *, overwrite: bool) -> Iterator[Path]:
             raise DataError(f"{out} is not a folder, must be a folder or nothing; name another one.")
         replaces = any(out.iterdir())
     if replaces and not overwrite:
-        raise DataError(
-            f"{out} is not empty; name another folder, or allow it to be replaced (overwrite=True)."
-        )
+        raise DataError(f"{out} is not empty; name another folder, or allow it to be replaced (overwrite=True).")
     if replaces and not _is_simulated(out):
-        raise DataError(
-            f"{out} holds something other than a simulated market and is not replaced; empty it yourself."
-        )
+        raise DataError(f"{out} holds something other than a simulated market and is not replaced; empty it yourself.")
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))

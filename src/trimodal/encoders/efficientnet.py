@@ -93,7 +93,7 @@ def export(torch: Any, state: Mapping[str, Any]) -> bytes:
     except RuntimeError as error:
         raise EncoderError(f"these are not the weights of efficientnet-lite0: {error}") from error
 
-    class Pooled(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class Pooled(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.network = network

@@ -280,9 +280,7 @@ class Fetcher:
             "write": self.read_timeout,
             "pool": self._deadline.left(None),
         }
-        with self._pool.stream(
-            "GET", target, headers=self._headers, extensions={"timeout": timeout}
-        ) as answer:
+        with self._pool.stream("GET", target, headers=self._headers, extensions={"timeout": timeout}) as answer:
             headers = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
             if answer.status in REDIRECTS and headers.get(b"location"):
                 return headers[b"location"]

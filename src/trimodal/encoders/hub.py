@@ -13,9 +13,7 @@ from ..errors import EncoderError, MissingExtraError
 HUB_TIMEOUT = 5.0  # seconds
 
 
-def model_folder(
-    name: str, patterns: Sequence[str], *, fallback: Sequence[str] = ()
-) -> tuple[Path, str | None]:
+def model_folder(name: str, patterns: Sequence[str], *, fallback: Sequence[str] = ()) -> tuple[Path, str | None]:
     """The local folder of a model's files, and its commit on the hub (None for a directory of the user's).
 
     A model that the hub's cache holds is taken from there without asking the network. Otherwise the hub is

@@ -145,9 +145,7 @@ class EfficientNetLite(PictureEncoder):
         settings.log_severity_level = 3  # errors: a missing CUDA library is told below, once
         providers = ["CUDAExecutionProvider"] if cuda and device != "cpu" else []
         model, self.revision = lite0_onnx()
-        self._session = onnxruntime.InferenceSession(
-            model, settings, providers=[*providers, "CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(model, settings, providers=[*providers, "CPUExecutionProvider"])
         if device == "cuda" and self._session.get_providers()[0] != "CUDAExecutionProvider":
             raise ParameterError(
                 "device == 'cuda', but ONNX Runtime cannot start its CUDA provider; use --device cpu, "
@@ -237,17 +235,13 @@ def _load_clip(transformers: Any, name: str, folder: Path, dtype: Any) -> tuple[
             model, report = kind.from_pretrained(  # type: ignore[attr-defined]
                 folder, config=config, dtype=dtype, local_files_only=True, output_loading_info=True
             )
-            processor = transformers.AutoImageProcessor.from_pretrained(
-                folder, backend="pil", local_files_only=True
-            )
+            processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
     except EncoderError:
         raise
     except Exception as error:  # transformers raises many kinds for files that are missing or damaged
         raise EncoderError(f"{name!r} cannot be loaded as a CLIP model: {first_line(error)}") from error
     if missing := sorted(report["missing_keys"]):
-        raise EncoderError(
-            f"{name!r} lacks {len(missing)} weights of a CLIP image model, first {missing[0]}."
-        )
+        raise EncoderError(f"{name!r} lacks {len(missing)} weights of a CLIP image model, first {missing[0]}.")
     return model.eval(), processor
 
 

@@ -122,9 +122,7 @@ def encode_catalog(
     finally:
         flush()
 
-    failures = [
-        Failure(ids[i], str(values[i]), reasons[slot[keys[i]]]) for i in wanted if slot[keys[i]] in reasons
-    ]
+    failures = [Failure(ids[i], str(values[i]), reasons[slot[keys[i]]]) for i in wanted if slot[keys[i]] in reasons]
     ledger = None
     if shelf is not None:
         ledger = shelf.write_failures([(f.product_id, f.value, f.reason) for f in failures])

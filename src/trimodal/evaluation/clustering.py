@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score
 
 from ..embeddings import Embedding
 from ..errors import DataError, check_int
@@ -144,6 +142,8 @@ def clustering_table(
                     float(np.max(scores)),
                 )
             )
+    from sklearn.metrics import adjusted_rand_score
+
     shuffled = np.random.default_rng(seed).permutation(truth)
     return ClusteringTable(tuple(rows), float(adjusted_rand_score(truth, shuffled)), int(len(ids) - complete.sum()))
 
@@ -152,14 +152,15 @@ def protocol_ari(
     fusion: Fusion, embeddings: Mapping[str, Embedding], truth: NDArray[np.int64], *, seed: int = 0
 ) -> float:
     """ARI of one fitted strategy on products that have all its modalities, labels [n] in the order of `ids_`."""
+    from sklearn.cluster import KMeans  # deferred: it takes a second to import
+    from sklearn.metrics import adjusted_rand_score
+
     layout = tsne_layout(fusion, embeddings, seed=seed)
     means = KMeans(len(np.unique(truth)), init="k-means++", n_init=RESTARTS, random_state=seed).fit(layout)
     return float(adjusted_rand_score(truth, means.labels_))
 
 
-def tsne_layout(
-    fusion: Fusion, embeddings: Mapping[str, Embedding], *, seed: int = 0
-) -> NDArray[np.float64]:
+def tsne_layout(fusion: Fusion, embeddings: Mapping[str, Embedding], *, seed: int = 0) -> NDArray[np.float64]:
     """Lay out a strategy's products in two dimensions: float64 [n, 2].
 
     t-SNE needs the 3 x perplexity nearest products of each, never all pairs: Euclidean on v for early fusion,

@@ -54,9 +54,7 @@ class Fusion(ABC):
 
     name: ClassVar[str]
 
-    def __init__(
-        self, modalities: Sequence[str] | None = None, *, weights: Mapping[str, float] | None = None
-    ) -> None:
+    def __init__(self, modalities: Sequence[str] | None = None, *, weights: Mapping[str, float] | None = None) -> None:
         self.modalities = None if modalities is None else tuple(modalities)
         self.weights = dict(weights or {})
 
@@ -76,8 +74,8 @@ class Fusion(ABC):
         """The modalities that count between two groups, as a mask; 0: not comparable."""
         return query_mask & candidate_mask
 
-    def _learn(self, embeddings: Mapping[str, Embedding], names: Sequence[str]) -> None:
-        """Learn whatever the strategy learns from the embeddings of these modalities."""
+    def _learn(self, embeddings: Mapping[str, Embedding], names: Sequence[str]) -> None:  # noqa: B027
+        """Learn whatever the strategy learns from the embeddings of these modalities; most learn nothing."""
 
     def _place(self, points: Points) -> Points:
         """Add to points what the strategy needs at search."""
@@ -93,7 +91,10 @@ class Fusion(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Constructor arguments that make an equal strategy; JSON values only."""
-        return {"modalities": None if self.modalities is None else list(self.modalities), "weights": self.weights}
+        return {
+            "modalities": None if self.modalities is None else list(self.modalities),
+            "weights": self.weights,
+        }
 
     # ------------------------------------------------------------------ fitting
 
@@ -152,9 +153,7 @@ class Fusion(ABC):
 
     # ------------------------------------------------------------------ results
 
-    def neighbors(
-        self, ids: Sequence[str] | None = None, k: int = 15, *, exclude_self: bool = True
-    ) -> Neighbors:
+    def neighbors(self, ids: Sequence[str] | None = None, k: int = 15, *, exclude_self: bool = True) -> Neighbors:
         """Nearest products of products, exactly, nearest first; ties in the order of `ids_`.
 
         Parameters
@@ -254,7 +253,9 @@ class Fusion(ABC):
         for name, dimension in zip(self.modalities_, self._dimensions, strict=True):
             vector = np.asarray(vectors.get(name, np.empty(0)), np.float32).reshape(-1)
             if name in vectors and (len(vector) != dimension or not usable_rows(vector[None])[0]):
-                raise ParameterError(f"vector of {name} must be {dimension} finite numbers, not all 0; got {len(vector)}.")
+                raise ParameterError(
+                    f"vector of {name} must be {dimension} finite numbers, not all 0; got {len(vector)}."
+                )
             has = name in vectors
             state = np.array([State.KNOWN if has else State.MISSING], np.uint8)
             matrix = vector[None] if has else np.empty((0, dimension), np.float32)

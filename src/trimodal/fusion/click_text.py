@@ -30,6 +30,7 @@ class ClickText(Fusion):
         super().__init__(("click", "text"))
 
     def settings(self) -> dict[str, Any]:
+        """No settings: the baseline is what it is."""
         return {}
 
     def _choose(self, embeddings: Mapping[str, Embedding]) -> None:

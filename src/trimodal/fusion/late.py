@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -9,7 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 
 from ..embeddings import Embedding
 from ..errors import check_int
@@ -48,26 +48,34 @@ class LateFusion(IntermediateFusion):
         self.clusters = check_int("clusters", clusters, low=1)
         self.restarts = check_int("restarts", restarts, low=1)
         self.seed = seed
+        self.centers_: dict[str, NDArray[np.float32]] = {}
 
     def settings(self) -> dict[str, Any]:
+        """Constructor arguments that make an equal strategy."""
         return {**super().settings(), "clusters": self.clusters, "restarts": self.restarts, "seed": self.seed}
 
     def learned(self) -> dict[str, NDArray[Any]]:
+        """The centres of each modality's clusters: `centers.M`, float32 [K, d]."""
         return {f"centers.{name}": centers for name, centers in self.centers_.items()}
 
     def restore(self, learned: Mapping[str, NDArray[Any]]) -> Self:
+        """Take over centres that `learned` gave."""
         self.centers_ = {key.removeprefix("centers."): value for key, value in learned.items()}
         return self
 
     def _learn(self, embeddings: Mapping[str, Embedding], names: Sequence[str]) -> None:
-        self.centers_: dict[str, NDArray[np.float32]] = dict(getattr(self, "centers_", {}))
+        from sklearn.cluster import KMeans  # deferred: it takes a second to import
+        from sklearn.exceptions import ConvergenceWarning
+
         for name in names:
             vectors = embeddings[name].vectors
             if not len(vectors):
                 self.centers_[name] = np.zeros((1, embeddings[name].dimension), np.float32)
                 continue
             k = min(self.clusters, len(vectors))
-            means = KMeans(k, init="k-means++", n_init=self.restarts, random_state=self.seed).fit(vectors)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct vectors than clusters: fine
+                means = KMeans(k, init="k-means++", n_init=self.restarts, random_state=self.seed).fit(vectors)
             self.centers_[name] = means.cluster_centers_.astype(np.float32)
 
     def _place(self, points: Points) -> Points:
@@ -109,7 +117,13 @@ class LateFusion(IntermediateFusion):
         levels = self._levels()
         rank = np.array(
             [
-                4.0 * levels[round(float(self._weight[[m for i, m in enumerate(members) if p >> i & 1]].sum() / total), 12)]
+                4.0
+                * levels[
+                    round(
+                        float(self._weight[[m for i, m in enumerate(members) if p >> i & 1]].sum() / total),
+                        12,
+                    )
+                ]
                 for p in range(1 << len(members))
             ]
         )

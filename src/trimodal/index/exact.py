@@ -78,9 +78,7 @@ def search(
         yield queries, places, distances
 
 
-def _shortlist(
-    scorer: Scorer, queries: slice, k: int, size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _shortlist(scorer: Scorer, queries: slice, k: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs (query of the block, candidate) that hold the k nearest of every query, ties included."""
     count = queries.stop - queries.start
     own = scorer.own(queries)
