@@ -33,10 +33,30 @@ def test_publish_keeps_the_last_few_and_rolls_back(tmp_path):
     assert bundles.verify(bundles.current(bundle))["note"] == "4"
     assert bundles.rollback(bundle).name == "000004"
     assert (bundles.current(bundle) / "sub/data.txt").read_text() == "3"
+    # A new version after a rollback is made from what was rolled back to: the bad one is out of the line.
+    assert bundles.publish(bundle, writer("new")).name == "000006"
+    assert bundles.rollback(bundle).name == "000004"
     assert bundles.rollback(bundle).name == "000003"
     with pytest.raises(BundleError, match="no version before 000003"):
         bundles.rollback(bundle)
-    assert bundles.publish(bundle, writer("new")).name == "000006"
+
+
+def test_a_version_made_from_an_old_one_is_refused(tmp_path):
+    bundle = tmp_path / "b"
+    first = bundles.publish(bundle, writer("a"))
+    bundles.publish(bundle, writer("b"), base=first.name)
+    with pytest.raises(BundleError, match="has changed since it was loaded"):
+        bundles.publish(bundle, writer("c"), base=first.name)
+    assert bundles.verify(bundles.current(bundle))["note"] == "b"
+
+
+def test_folders_named_like_numbers_are_not_versions(tmp_path):
+    for year in ("2019", "2020", "201901"):
+        (tmp_path / year).mkdir()
+        (tmp_path / year / "a.jpg").write_text("x")
+    with pytest.raises(BundleError, match="is not a bundle"):
+        bundles.publish(tmp_path, writer("x"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["2019", "201901", "2020"]
 
 
 def test_a_failed_write_changes_nothing(tmp_path):

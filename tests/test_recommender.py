@@ -133,9 +133,18 @@ def test_a_broken_log_does_not_empty_the_clicks(fitted, shop):
     with pytest.raises(DataError, match="0 products a click vector, 9 had one; nothing was changed"):
         fitted.refresh(clicks)
     assert fitted.similar("red-shoe", 5) == before
-    other = ClickLog.read(shop / "clicks.csv", Catalog.read(shop).without(["red-cup"]).ids, max_rejected=1)
-    with pytest.raises(DataError, match="read for other products"):
-        fitted.refresh(other)
+    strangers = Catalog.from_records([{"product_id": "x", "title": "x"}, {"product_id": "y", "title": "y"}])
+    (shop / "clicks.csv").write_text("session_id,product_id,timestamp\ns,x,1704103200\ns,y,1704103201\n")
+    with pytest.raises(DataError, match="not one of its ids is in the catalogue"):
+        fitted.refresh(ClickLog.read(shop / "clicks.csv", strangers.ids))
+
+
+def test_refresh_after_add_takes_the_log_that_is_there(fitted, data):
+    before = fitted.similar("red-shoe", 5)
+    fitted.add([{"product_id": "new", "title": "yellow boat"}]).refresh(data.clicks)
+    assert fitted.embeddings_["click"].vector("new") is None
+    assert fitted.click_counts_.tolist() == [80] * 9 + [0]
+    assert [n.distance for n in fitted.similar("red-shoe", 5)] == [n.distance for n in before]
 
 
 def test_bundle_round_trip_and_rollback(fitted, tmp_path):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
@@ -26,13 +27,11 @@ FORMAT = 1
 KEEP = 3
 _CURRENT = "CURRENT"
 _MANIFEST = "manifest.json"
+_VERSION = re.compile(r"\d{6,}")
 
 
 def publish(
-    bundle: Path,
-    write: Callable[[Path], Mapping[str, Any]],
-    *,
-    keep: int = KEEP,
+    bundle: Path, write: Callable[[Path], Mapping[str, Any]], *, keep: int = KEEP, base: str | None = None
 ) -> Path:
     """Write a new version and make it the current one.
 
@@ -43,7 +42,9 @@ def publish(
     write
         Writes the version's files into an empty folder and returns what the manifest says of them.
     keep
-        How many versions to keep, the new one counted; older ones are deleted.
+        How many versions to keep: the new one, the one it replaces, and so on back.
+    base
+        The version that the new one was made from; refuse if another one has been published since.
 
     Returns
     -------
@@ -53,34 +54,47 @@ def publish(
     Raises
     ------
     BundleError
-        The folder holds something else, or what was written does not read back equal. The version that was
-        current stays so.
+        The folder holds something else, what was written does not read back equal, or `base` is not current
+        any more. The version that was current stays so.
     """
     check_int("keep", keep, low=1)
-    if bundle.exists() and (not bundle.is_dir() or (_occupied(bundle) and not versions(bundle))):
-        raise BundleError(f"{bundle} is there and is not a bundle; choose another place or empty it.")
+    check_target(bundle)
     bundle.mkdir(parents=True, exist_ok=True)
     # The lock goes with its process, so a draft that is there while we hold it was left by one that was killed.
     with FileLock(bundle / ".lock"):
+        parent = _pointed(bundle)
+        if base is not None and base != parent:
+            raise BundleError(
+                f"{bundle} has changed since it was loaded ({base} then, {parent} now); nothing was changed, "
+                "run the command again."
+            )
         for left in bundle.glob(".draft-*"):
             shutil.rmtree(left, ignore_errors=True)
         draft = bundle / f".draft-{uuid.uuid4().hex[:8]}"
         draft.mkdir()
         try:
-            _write(draft, write)
+            _write(draft, write, parent)
             number = max((int(name) for name in versions(bundle)), default=0) + 1
             version = bundle / f"{number:06d}"
             os.rename(draft, version)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         _point(bundle, version.name)
-        for name in versions(bundle)[:-keep]:
-            shutil.rmtree(bundle / name, ignore_errors=True)
+        kept = _line(bundle, version.name)[:keep]
+        for name in versions(bundle):
+            if name not in kept:
+                shutil.rmtree(bundle / name, ignore_errors=True)
     return version
 
 
-def _write(draft: Path, write: Callable[[Path], Mapping[str, Any]]) -> None:
-    manifest = {"format": FORMAT, **write(draft)}
+def check_target(bundle: Path) -> None:
+    """Raise `BundleError` where something that is not a bundle stands in the place of one."""
+    if bundle.exists() and (not bundle.is_dir() or (_occupied(bundle) and not versions(bundle))):
+        raise BundleError(f"{bundle} is there and is not a bundle; choose another place or empty it.")
+
+
+def _write(draft: Path, write: Callable[[Path], Mapping[str, Any]], parent: str | None) -> None:
+    manifest = {"format": FORMAT, "parent": parent, **write(draft)}
     manifest["files"] = {
         str(path.relative_to(draft)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(draft.rglob("*"))
@@ -96,20 +110,20 @@ def _write(draft: Path, write: Callable[[Path], Mapping[str, Any]]) -> None:
 
 def current(bundle: Path) -> Path:
     """The folder of the current version. Raises `BundleError` if this is not a bundle."""
-    pointer = bundle / _CURRENT
-    if not pointer.is_file():
+    name = _pointed(bundle)
+    if name is None:
         raise BundleError(f"{bundle} is not a bundle (it has no file {_CURRENT}); make one with `trimodal fit`.")
-    version = bundle / pointer.read_text(encoding="utf-8").strip()
-    if version.parent != bundle or not version.is_dir():
-        raise BundleError(f"{bundle}: its current version {version.name!r} is not there; see `trimodal rollback`.")
-    return version
+    if name not in versions(bundle):
+        raise BundleError(f"{bundle}: its current version {name!r} is not there; see `trimodal rollback`.")
+    return bundle / name
 
 
 def versions(bundle: Path) -> list[str]:
     """Names of the versions that are there, oldest first."""
     if not bundle.is_dir():
         return []
-    return sorted(path.name for path in bundle.iterdir() if path.name.isdecimal() and path.is_dir())
+    found = [path.name for path in bundle.iterdir() if _VERSION.fullmatch(path.name) and (path / _MANIFEST).is_file()]
+    return sorted(found, key=int)
 
 
 def read_manifest(version: Path) -> dict[str, Any]:
@@ -117,40 +131,67 @@ def read_manifest(version: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((version / _MANIFEST).read_text(encoding="utf-8"))
         found = manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(
-            f"{version}: the manifest is missing or damaged ({error}); see `trimodal rollback`."
-        ) from error
+        if found == FORMAT:
+            for note in manifest["files"].values():
+                if not (isinstance(note["bytes"], int) and isinstance(note["sha256"], str)):
+                    raise ValueError("a file's entry is not as written")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{version}: the manifest is missing or damaged ({error}); see `trimodal rollback`.") from error
     if found != FORMAT:
         raise BundleError(f"{version} is of bundle format {found}, this trimodal reads format {FORMAT}; fit it again.")
     return dict(manifest)
 
 
-def verify(version: Path) -> dict[str, Any]:
-    """Check every file of a version against the manifest and return the manifest. Raises `BundleError`."""
+def verify(version: Path, *, checksums: bool = True) -> dict[str, Any]:
+    """Check every file of a version against the manifest and return the manifest.
+
+    Sizes are always compared; `checksums` reads every byte. Raises `BundleError`.
+    """
     manifest = read_manifest(version)
     for name, wanted in manifest["files"].items():
         path = version / name
         if not path.is_file():
             raise BundleError(f"{version} lacks {name}; see `trimodal rollback`.")
-        if path.stat().st_size != wanted["bytes"] or sha256(path) != wanted["sha256"]:
-            raise BundleError(f"{path} is damaged: its checksum is not the manifest's; see `trimodal rollback`.")
+        if path.stat().st_size != wanted["bytes"] or (checksums and sha256(path) != wanted["sha256"]):
+            raise BundleError(f"{path} is damaged: it is not what the manifest says; see `trimodal rollback`.")
     return manifest
 
 
 def rollback(bundle: Path) -> Path:
-    """Make the version before the current one current; returns its folder. Raises `BundleError` if there is none."""
-    there = versions(bundle)
-    if not there:
+    """Make the version that the current one was made from current again.
+
+    Where the current one does not say which that is, the newest version before it is taken. Returns its folder.
+    Raises `BundleError` if there is none.
+    """
+    if not versions(bundle):
         raise BundleError(f"{bundle} is not a bundle; make one with `trimodal fit`.")
+    with FileLock(bundle / ".lock"):
+        there = versions(bundle)
+        now = _pointed(bundle)
+        before = _line(bundle, now)[1:] if now in there else there[::-1]
+        if not before:
+            raise BundleError(f"{bundle} holds no version before {now}.")
+        verify(bundle / before[0])
+        _point(bundle, before[0])
+    return bundle / before[0]
+
+
+def _line(bundle: Path, name: str | None) -> list[str]:
+    """A version, the one that it was made from, and so on back, as far as they are there."""
+    there = versions(bundle)
+    line: list[str] = []
+    while name in there and name not in line:
+        line.append(name)
+        try:
+            name = read_manifest(bundle / name).get("parent")
+        except BundleError:  # a damaged version does not say; the newest older one is the best guess
+            name = next((other for other in reversed(there) if int(other) < int(line[-1])), None)
+    return line
+
+
+def _pointed(bundle: Path) -> str | None:
     pointer = bundle / _CURRENT
-    now = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else "999999"
-    before = [name for name in there if name < now]
-    if not before:
-        raise BundleError(f"{bundle} holds no version before {now}.")
-    verify(bundle / before[-1])
-    _point(bundle, before[-1])
-    return bundle / before[-1]
+    return pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else None
 
 
 def link_or_copy(source: Path, target: Path) -> None:

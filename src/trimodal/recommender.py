@@ -168,7 +168,8 @@ class Recommender:
         catalog
             The products.
         clicks
-            Clean sessions over `catalog.ids`; None where there are none.
+            Clean sessions; None where there are none. Products of the catalogue that the log does not know are
+            missing in the click modality.
         vectors
             Ready-made embeddings by modality: a modality of the user's own, or one of the three in place of its
             encoder.
@@ -198,9 +199,7 @@ class Recommender:
                 self.embeddings_[name] = self._train(clicks, catalog, progress)
             else:
                 self.embeddings_[name] = self._encode(name, catalog, store, progress)
-        self.click_counts_ = (
-            clicks.counts() if clicks is not None and clicks.ids == catalog.ids else np.zeros(len(catalog), np.int64)
-        )
+        self.click_counts_ = np.zeros(len(catalog), np.int64) if clicks is None else _counts(clicks, catalog)
         self.catalog_ = catalog
         with progress("fusing", None):
             self.fusion_: Fusion = self._strategy(catalog).fit(self.embeddings_, catalog.ids)
@@ -281,9 +280,9 @@ class Recommender:
         return run.embedding
 
     def _train(self, clicks: ClickLog, catalog: Catalog, progress: Progress) -> Embedding:
-        if clicks.ids != catalog.ids:
-            raise DataError("the click log was read for other products; read it with `ids=catalog.ids`.")
-        return Prod2Vec(self._check_click_settings()).fit(clicks, progress=progress)
+        if not (catalog.ids.find(clicks.ids) >= 0).any():
+            raise DataError("the click log was read for other products: not one of its ids is in the catalogue.")
+        return Prod2Vec(self._check_click_settings()).fit(clicks, progress=progress).aligned(catalog.ids)
 
     # ------------------------------------------------------------------ results
 
@@ -474,7 +473,8 @@ class Recommender:
         Parameters
         ----------
         clicks
-            Clean sessions over `catalog_.ids`: the whole window that counts, since training starts afresh.
+            Clean sessions: the whole window that counts, since training starts afresh. Products of the
+            catalogue that the log does not know are missing in the click modality.
         min_coverage
             Refuse, and change nothing, if the number of products with a click vector falls below this share
             of what it was: a broken log must not empty the shop's recommendations. 0 accepts everything.
@@ -497,7 +497,7 @@ class Recommender:
                 "changed. Give a longer log, or accept it with --min-coverage 0."
             )
         self.embeddings_ = {**self.embeddings_, "click": fresh}
-        self.click_counts_ = clicks.counts()
+        self.click_counts_ = _counts(clicks, self.catalog_)
         self._unchanged.discard("click")
         with progress("fusing", None):
             self.fusion_.fit(self.embeddings_, self.catalog_.ids, only=("click",))
@@ -536,3 +536,9 @@ class Recommender:
             return "Recommender(not fitted)"
         fused = ", ".join(self.fusion_.modalities_)
         return f"Recommender({len(self.catalog_):,} products, {self.fusion_.name} of {fused})"
+
+
+def _counts(clicks: ClickLog, catalog: Catalog) -> NDArray[np.int64]:
+    """Clicks per product of the catalogue: int64 [n]."""
+    place = clicks.ids.find(catalog.ids)
+    return np.where(place >= 0, clicks.counts()[place], 0)

@@ -99,6 +99,7 @@ def test_neighbors_equal_the_dense_definition(name, market, k, small_blocks, exc
         found = fusion.neighbors(k=k, exclude_self=exclude_self)
     finally:
         sizes.update(before)
+    k = min(k, n)
     places, distances = dense.ranking(wanted, k, tie, exclude_self)
     np.testing.assert_allclose(found.distances, distances, atol=2e-6)
     same = fusion.ids_.find(["" if x is None else x for x in found.ids.ravel()]).reshape(n, k)
@@ -195,6 +196,19 @@ def test_thousands_of_equal_products_stay_quick_and_exact():
     assert (found.distances == 0).all()
 
 
+def test_thousands_of_nearly_equal_products_are_ranked_exactly():
+    rng = np.random.default_rng(0)
+    n = 6000
+    near = (rng.normal(size=64) + 5e-4 * rng.normal(size=(n, 64))).astype(np.float32)
+    fusion = IntermediateFusion().fit(embed(n, {"text": near}, {"text": np.ones(n, bool)}))
+    found = fusion.neighbors([f"p{i}" for i in range(n - 40, n)], 15)
+    unit = near.astype(float) / np.linalg.norm(near.astype(float), axis=1, keepdims=True)
+    wanted = 1 - unit[-40:] @ unit.T
+    wanted[np.arange(40), np.arange(n - 40, n)] = np.inf
+    np.testing.assert_allclose(found.distances, np.sort(wanted, axis=1)[:, :15], atol=1.5e-7)
+    assert fusion.neighbors([]).ids.shape == (0, 15)
+
+
 def test_late_clusters_are_kept_when_products_change():
     rng = np.random.default_rng(5)
     vectors = {m: rng.normal(size=(50, w)).astype(np.float32) for m, w in WIDTH.items()}
@@ -217,8 +231,12 @@ def test_wrong_arguments_are_one_clear_error():
         IntermediateFusion().neighbors()
     with pytest.raises(ParameterError, match="'image' is not among"):
         IntermediateFusion(["image"]).fit(data)
-    with pytest.raises(ParameterError, match="must be a number >= 0"):
+    with pytest.raises(ParameterError, match="must be 0 or in"):
         IntermediateFusion(weights={"text": -1}).fit(data)
+    with pytest.raises(ParameterError, match="must be 0 or in"):
+        IntermediateFusion(weights={"text": 1e308}).fit(data)
+    with pytest.raises(ParameterError, match="must be a number"):
+        IntermediateFusion(weights={"text": "much"}).fit(data)
     with pytest.raises(ParameterError, match="no modality"):
         IntermediateFusion(weights={"text": 0}).fit(data)
     with pytest.raises(ParameterError, match="click-text needs"):

@@ -22,7 +22,8 @@ from ..index.exact import search
 from .points import MAX_MODALITIES, Points
 
 ROUNDING = 7
-"""Distances are computed in float64 and rounded to this many decimals, so that equal products tie."""
+"""Distances are computed in float64 from float32 unit vectors and rounded to this many decimals: equal products
+tie, and distances that differ by less than that may come out in either order."""
 
 _PAIR_BLOCK = 4096
 
@@ -70,8 +71,8 @@ class Fusion(ABC):
     ) -> list[tuple[int, NDArray[np.float32] | float, NDArray[np.float32] | None]]:
         """The same weights for a block inside two groups, as (modality, factor of q, factor of c or None)."""
 
-    def _shared(self, query_mask: int, candidate_mask: int) -> int:
-        """The modalities that count between two groups, as a mask; 0: not comparable."""
+    def _shared(self, query_mask: Any, candidate_mask: Any) -> Any:
+        """The modalities that count between points, as a mask; 0: not comparable. Numbers or arrays of masks."""
         return query_mask & candidate_mask
 
     def _learn(self, embeddings: Mapping[str, Embedding], names: Sequence[str]) -> None:  # noqa: B027
@@ -135,10 +136,7 @@ class Fusion(ABC):
         unknown = [name for name in (*names, *self.weights) if name not in embeddings]
         if unknown:
             raise ParameterError(f"modality {unknown[0]!r} is not among the embeddings: {', '.join(embeddings)}.")
-        weights = {name: float(self.weights.get(name, 1.0)) for name in names}
-        for name, weight in weights.items():
-            if not (np.isfinite(weight) and weight >= 0):
-                raise ParameterError(f"weight of {name} == {weight}, must be a number >= 0.")
+        weights = {name: _weight(name, self.weights.get(name, 1.0)) for name in names}
         self.modalities_ = tuple(name for name in dict.fromkeys(names) if weights[name] > 0)
         if not self.modalities_:
             raise ParameterError("no modality has a weight above 0.")
@@ -160,11 +158,14 @@ class Fusion(ABC):
         ----------
         ids
             q products; all of them if None.
+        k
+            How many; more than there are products is as many as there are.
         """
         self._fitted()
         positions = None if ids is None else self._fitted_positions(ids)
         count = len(self.ids_) if positions is None else len(positions)
-        places = np.empty((count, check_int("k", k, low=1)), np.int64)
+        k = min(check_int("k", k, low=1), len(self.ids_))
+        places = np.empty((count, k), np.int64)
         distances = np.empty((count, k), np.float32)
         for rows, found, distance in self.iter_neighbors(positions, k, exclude_self=exclude_self):
             places[rows], distances[rows] = found, distance
@@ -175,11 +176,13 @@ class Fusion(ABC):
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
         """Neighbours block by block, for results that need not be in memory at once.
 
-        Yields rows of the request [b], positions of the neighbours in `ids_` [b, k] (-1: no more) and
-        distances [b, k]; together the blocks cover every row once, in no particular order.
+        Yields rows of the request [b], positions of the neighbours in `ids_` [b, min(k, n)] (-1: no more) and
+        distances; together the blocks cover every row once, in no particular order.
         """
         points = self._fitted()
-        check_int("k", k, low=1)
+        k = min(check_int("k", k, low=1), len(points))
+        if positions is not None and not len(positions):
+            return
         if positions is None:
             queries, own = points, np.arange(len(points))
         else:
@@ -208,7 +211,8 @@ class Fusion(ABC):
         """As `query`: positions in `ids_` [<= k], distances, and share per modality [<= k, M]."""
         self._fitted()
         points = self._query_points(vectors)
-        (_, places, distances), *_ = search(_Search(self, points, np.array([-1])), check_int("k", k, low=1))
+        k = min(check_int("k", k, low=1), len(self.ids_))
+        (_, places, distances), *_ = search(_Search(self, points, np.array([-1])), k)
         found = places[0][places[0] >= 0]
         shares = self._contributions(points, np.zeros(len(found), np.int64), self._rank[found])
         return found, distances[0][: len(found)], shares
@@ -286,9 +290,7 @@ class Fusion(ABC):
         return np.where(self._comparable(queries, q, c), np.round(distance, ROUNDING), np.nan)[:, None]
 
     def _comparable(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.bool_]:
-        masks = np.arange(1 << len(self.modalities_))
-        table = np.array([[self._shared(int(a), int(b)) != 0 for b in masks] for a in masks])
-        return table[queries.mask[q], self.points_.mask[c]]
+        return self._shared(queries.mask[q], self.points_.mask[c]) != 0
 
     def _coarse(self, queries: Points, q: slice, c: slice) -> NDArray[np.floating]:
         """Similarities of a block inside two groups, float32 [q, c]."""
@@ -330,8 +332,22 @@ class _Search:
     def own(self, queries: slice) -> NDArray[np.int64]:
         return self.own_rows[queries]
 
+    def twin(self, candidates: NDArray[np.int64]) -> NDArray[np.uint64]:
+        return self.fusion.points_.twins[candidates]
+
     def place(self, candidates: NDArray[np.int64]) -> NDArray[np.int64]:
         return self.fusion.points_.order[candidates]
+
+
+def _weight(name: str, value: Any) -> float:
+    low, high = 1e-6, 1e6  # beyond these, sums of weights lose the small ones
+    try:
+        weight = float(value)
+    except (TypeError, ValueError):
+        raise ParameterError(f"weight of {name} == {value!r}, must be a number.") from None
+    if not (weight == 0 or low <= weight <= high):
+        raise ParameterError(f"weight of {name} == {weight}, must be 0 or in [{low:g}, {high:g}].")
+    return weight
 
 
 def _cut(group: slice, size: int) -> Iterator[slice]:

@@ -39,9 +39,9 @@ class ClickText(Fusion):
                 raise ParameterError(f"click-text needs the modality {name!r}; got {', '.join(embeddings)}.")
         super()._choose(embeddings)
 
-    def _shared(self, query_mask: int, candidate_mask: int) -> int:
-        wanted = 1 << _CLICK if query_mask >> _CLICK & 1 else 1 << _TEXT
-        return wanted & query_mask & candidate_mask
+    def _shared(self, query_mask: Any, candidate_mask: Any) -> Any:
+        has_click = query_mask >> _CLICK & 1
+        return (has_click << _CLICK | (1 - has_click) << _TEXT) & query_mask & candidate_mask
 
     def _weights(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.float64]:
         has_click = queries.mask[q] >> _CLICK & 1 == 1

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..embeddings import Embedding
 from ..errors import check_int
+from .base import ROUNDING
 from .intermediate import IntermediateFusion
 from .points import Points
 
@@ -95,7 +96,7 @@ class LateFusion(IntermediateFusion):
 
     def _keys(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.float64]:
         similarity = self._weights(queries, q, c) * self._cosines(queries, q, c)
-        tie = np.round(np.clip(1.0 - similarity.sum(1), 0.0, 2.0), 7)
+        tie = np.round(np.clip(1.0 - similarity.sum(1), 0.0, 2.0), ROUNDING)
         return np.column_stack([super()._keys(queries, q, c), tie])
 
     def _levels(self) -> dict[float, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,25 @@ class Points:
         masks, starts = np.unique(self.mask, return_index=True)
         stops = [*starts[1:].tolist(), len(self)]
         return [(int(m), slice(a, b)) for m, a, b in zip(masks, starts.tolist(), stops, strict=True)]
+
+    @cached_property
+    def twins(self) -> NDArray[np.uint64]:
+        """A hash of each point's vectors and modalities, equal for equal points: uint64 [n].
+
+        Wrapping integer sums do not depend on their order, so equal rows hash alike wherever they stand.
+        """
+        rng = np.random.default_rng(0)
+        hashes = self.mask.astype(np.uint64) * rng.integers(1, 2**63, dtype=np.uint64)
+        for m, unit in enumerate(self.units):
+            has = np.flatnonzero(self.mask >> m & 1)
+            factors = rng.integers(1, 2**63, unit.shape[1], dtype=np.uint64) | np.uint64(1)
+            scale = rng.integers(1, 2**63, dtype=np.uint64) | np.uint64(1)
+            for start in range(0, len(has), 4096):
+                part = has[start : start + 4096]
+                bits = unit[self.row[m, part]].view(np.uint32).astype(np.uint64)
+                hashes[part] += (bits * factors).sum(1, dtype=np.uint64)
+                hashes[part] += self.norms[part, m].view(np.uint64) * scale
+        return hashes
 
     def block(self, modality: int, points: slice) -> NDArray[np.float32]:
         """Unit vectors of a slice inside one group: a view [points, d]."""

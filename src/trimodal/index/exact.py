@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 COARSE_ERROR = 2e-5
 """Bound on the error of a coarse score; candidates this close to the k-th best are all ranked exactly."""
 
-NEAR_TIES = 1024
-"""How many candidates within twice `COARSE_ERROR` of the k-th best are ranked exactly, the first ones in
-the catalogue. Only where more than these tie (thousands of offers with one placeholder picture, and no other
-modality) does the cap bind; equal products come out right even then."""
+ROOM = 256
+"""How many candidates per query beyond k are kept on average before they are ranked exactly and cut to k."""
 
 QUERY_BLOCK = 512
 CANDIDATE_BLOCK = 8192
@@ -43,6 +41,9 @@ class Scorer(Protocol):
 
     def own(self, queries: slice) -> NDArray[np.int64]:
         """The candidate that a query must not find, -1 for none: [q]."""
+
+    def twin(self, candidates: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Equal for candidates whose vectors are equal in every modality: [c]."""
 
     def place(self, candidates: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where candidates stand in the catalogue: the last tie-break, and what is returned."""
@@ -107,21 +108,31 @@ def _shortlist(scorer: Scorer, queries: slice, k: int, size: int) -> tuple[NDArr
         bound[row[kth_here]] = np.maximum(bound[row[kth_here]], score[kth_here] - 2 * COARSE_ERROR)
         kept = score >= bound[row]
         row, candidate, score = row[kept], candidate[kept], score[kept]
-        if len(row) > count * (k + NEAR_TIES):
-            kept = _first_ties(row, scorer.place(candidate), score < bound[row] + 4 * COARSE_ERROR, count, k)
+        if len(row) > count * (k + ROOM):
+            kept = _best(scorer, queries, row, candidate, k)
             row, candidate, score = row[kept], candidate[kept], score[kept]
     return row, candidate
 
 
-def _first_ties(
-    row: NDArray[np.int64], place: NDArray[np.int64], tie: NDArray[np.bool_], count: int, k: int
-) -> NDArray[np.bool_]:
-    """Keep whatever is clearly nearer than the k-th best, and the first k + `NEAR_TIES` of the rest."""
-    kept = ~tie
-    ties = np.flatnonzero(tie)
-    ties = ties[np.lexsort((place[ties], row[ties]))]
-    kept[ties[_rank(row[ties], count) < k + NEAR_TIES]] = True
-    return kept
+def _best(
+    scorer: Scorer, queries: slice, row: NDArray[np.int64], candidate: NDArray[np.int64], k: int
+) -> NDArray[np.int64]:
+    """Which entries are the k nearest of their row, exactly, ascending: for vectors so alike that many tie.
+
+    Of candidates that are equal in everything only the first k can be among them, so that thousands of offers
+    with one placeholder picture cost no distance each.
+    """
+    count = queries.stop - queries.start
+    place = scorer.place(candidate)
+    order = np.lexsort((place, scorer.twin(candidate), row))
+    twin = scorer.twin(candidate)[order]
+    new = np.ones(len(order), bool)
+    new[1:] = (row[order][1:] != row[order][:-1]) | (twin[1:] != twin[:-1])
+    start = np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))
+    left = np.sort(order[np.arange(len(order)) - start < k])
+    keys = scorer.exact(row[left] + queries.start, candidate[left])
+    ranked = np.lexsort((place[left], *keys.T[::-1], row[left]))
+    return np.sort(left[ranked[_rank(row[left], count) < k]])
 
 
 def _rank(row: NDArray[np.int64], count: int) -> NDArray[np.int64]:
