@@ -52,10 +52,24 @@ def test_ids_are_text_whatever_the_file_holds():
         "3",
         "1",
     ]
-    with pytest.raises(DataError, match="decimal numbers"):
+    with pytest.raises(DataError, match=r"12\.0 is not 12"):
         Catalog.from_records(pl.DataFrame({"product_id": [3.0], "title": ["x"]}))
     with pytest.raises(DataError, match="must be text"):
         Catalog.from_records(pl.DataFrame({"product_id": [["a"]], "title": ["x"]}))
+
+
+@pytest.mark.parametrize("price", [[[1.0]], [True], [b"1"]])
+def test_prices_of_a_wrong_type_are_refused(price):
+    with pytest.raises(DataError, match="'price' is of type"):
+        Catalog.from_records(pl.DataFrame({"product_id": ["a"], "title": ["x"], "price": price}))
+
+
+def test_other_columns_are_carried_along_whatever_their_name():
+    catalog = Catalog.from_records([{"product_id": "a", "title": "x", "row": "A7"}])
+    assert catalog.frame["row"].to_list() == ["A7"]
+    other = Catalog.from_records(pl.DataFrame({"product_id": ["b"], "title": ["y"], "row": [["list"]]}))
+    with pytest.raises(DataError, match="differs in type"):
+        catalog.extended(other)
 
 
 def test_extended_replaces_and_points_pictures_at_their_own_folder(tmp_path):
@@ -73,7 +87,8 @@ def test_extended_replaces_and_points_pictures_at_their_own_folder(tmp_path):
     both = first.extended(other)
     assert list(both.ids) == ["a", "b", "c"]
     assert both.titles == ["x", "new", "z"]
-    assert both.images == ["a.jpg", f"{tmp_path / 'new'}/b.jpg", "https://shop.example/c.jpg"]
+    assert both.images == ["a.jpg", "b.jpg", "https://shop.example/c.jpg"]
+    assert both.image_roots() == [tmp_path, tmp_path / "new", tmp_path / "new"]
     assert list(both.without(["a"]).ids) == ["b", "c"]
 
 

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from trimodal.clicks import ClickLog, parse_timestamps
 from trimodal.errors import DataError, ParameterError
 from trimodal.ids import ProductIds
+from trimodal.tables import ROW
 
 IDS = ProductIds(["a", "b", "c"])
 
 
 def log_of(rows, **options):
-    frame = pl.DataFrame(rows).with_columns(pl.int_range(1, pl.len() + 1).alias("row"))
+    frame = pl.DataFrame(rows).with_columns(pl.int_range(1, pl.len() + 1).alias(ROW))
     return ClickLog.from_events(daft.from_arrow(frame.to_arrow()), IDS, **options)
 
 
@@ -74,12 +75,13 @@ def test_statistics_are_table_one():
             "session_id": ["s", "s", "s", "t", "t", "u"],
             "product_id": ["a", "a", "b", "b", "c", "a"],
             "timestamp": [5, 6, 7, 1, 2, 3],
-            "user_id": ["x", "x", "x", "y", "y", "z"],
+            "user_id": ["x", "x", "w", "y", "y", "z"],
         }
         | {"timestamp": [1_700_000_000 + t for t in (5, 6, 7, 1, 2, 3)]}
     )
     s = log.statistics()
     assert (s.products, s.clicks, s.sessions, s.visitors) == (3, 4, 2, 2)
+    assert log.cleaning.sessions_shared == 1
     assert (s.min_clicks, s.max_clicks, s.mean_clicks) == (2, 2, 2.0)
     assert log.cleaning.sessions_too_short == 1
     assert [list(x) for x in log] == [["b", "c"], ["a", "b"]]
@@ -190,6 +192,8 @@ def test_timestamps_of_many_kinds():
 def test_wrong_arguments(tmp_path):
     with pytest.raises(ParameterError, match="max_clicks == 1, must be >= 2"):
         log_of({"session_id": ["s"], "product_id": ["a"], "timestamp": [1]}, max_clicks=1)
+    with pytest.raises(ParameterError, match="must be <= 10000"):
+        log_of({"session_id": ["s"], "product_id": ["a"], "timestamp": [1]}, max_clicks=20_000)
     with pytest.raises(DataError, match="does not exist"):
         ClickLog.read(tmp_path / "clicks.parquet", IDS)
     pl.DataFrame({"session_id": ["s"], "product_id": ["a"]}).write_parquet(tmp_path / "clicks.parquet")
@@ -198,8 +202,33 @@ def test_wrong_arguments(tmp_path):
     pl.DataFrame({"session_id": [1.0], "product_id": ["a"], "timestamp": [1]}).write_parquet(
         tmp_path / "clicks.parquet"
     )
-    with pytest.raises(DataError, match="decimal numbers"):
+    with pytest.raises(DataError, match="must be text or whole numbers"):
         ClickLog.read(tmp_path / "clicks.parquet", IDS)
     (tmp_path / "clicks.jsonl").write_text(json.dumps({"session_id": "s", "product_id": "a", "timestamp": [1]}) + "\n")
     with pytest.raises(DataError, match="must be a time"):
         ClickLog.read(tmp_path / "clicks.jsonl", IDS, min_clicks=1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"session_id": [["s"]]}, {"user_id": [{"a": 1}]}, {"timestamp": [True]}, {"product_id": [b"a"]}]
+)
+def test_columns_of_a_wrong_type_are_refused_before_anything_runs(tmp_path, capfd, wrong):
+    frame = pl.DataFrame({"session_id": ["s"], "product_id": ["a"], "timestamp": [1]} | wrong)
+    frame.write_parquet(tmp_path / "clicks.parquet")
+    with pytest.raises(DataError, match=f"column '{next(iter(wrong))}' is of type"):
+        ClickLog.read(tmp_path / "clicks.parquet", IDS)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_column_named_row_and_a_damaged_page(tmp_path):
+    path = tmp_path / "clicks.parquet"
+    frame = pl.DataFrame(
+        {"session_id": ["s", "s"], "product_id": ["a", "b"], "timestamp": [1_700_000_000] * 2, "row": [7, 8]}
+    )
+    frame.write_parquet(path, compression="zstd")
+    assert [list(x) for x in ClickLog.read(path, IDS)] == [["a", "b"]]
+    data = bytearray(path.read_bytes())
+    data[8:60] = bytes(52)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="cannot be read"):
+        ClickLog.read(path, IDS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from trimodal.embeddings import Embedding, Provenance, State
@@ -60,6 +62,7 @@ def test_vectors_of_the_users_own(tmp_path, dtype):
     assert e.modality == "style"
     assert e.state.tolist() == [1, 0, 1, 0]
     assert e.vectors.tolist() == [[3, 4], [1, 2]]
+    assert e.unused == {"of a product that is not known": 1, "null": 1}
 
 
 @pytest.mark.parametrize(
@@ -68,6 +71,8 @@ def test_vectors_of_the_users_own(tmp_path, dtype):
         ({"product_id": ["a"], "vec": [[1.0]]}, "no column 'vector'"),
         ({"product_id": ["a", "b"], "vector": [[1.0], [1.0, 2.0]]}, "differ in length, from 1 to 2"),
         ({"product_id": ["a"], "vector": ["1,2"]}, "must hold lists of numbers"),
+        ({"product_id": ["a"], "vector": [["1", "2"]]}, "must hold lists of numbers"),
+        ({"product_id": [["a"]], "vector": [[1.0]]}, "must be text or whole numbers"),
         ({"product_id": ["a", "a"], "vector": [[1.0], [2.0]]}, "more than once"),
     ],
 )
@@ -75,6 +80,18 @@ def test_unusable_vectors(tmp_path, frame, message):
     pl.DataFrame(frame).write_parquet(tmp_path / "v.parquet")
     with pytest.raises(DataError, match=message):
         Embedding.read(tmp_path / "v.parquet", ids=IDS)
+
+
+def test_a_foreign_note_in_the_file_is_ignored(tmp_path):
+    for note in ("{bad", "[1]", '{"settings": 3}'):
+        table = pa.table({"product_id": ["a"], "vector": [[1.0]], "state": [3]}).replace_schema_metadata(
+            {"trimodal": note}
+        )
+        pq.write_table(table, tmp_path / "v.parquet")
+        assert Embedding.read(str(tmp_path / "v.parquet"), ids=IDS).state.tolist() == [1, 0, 0, 0]
+    frame = pl.DataFrame({"product_id": ["a", "b"], "vector": [[1e300], [2.0]]})
+    frame.write_parquet(tmp_path / "v.parquet")
+    assert Embedding.read(tmp_path / "v.parquet", ids=IDS).unused == {"zero or not finite": 1}
 
 
 def test_shapes_must_agree():

@@ -9,7 +9,7 @@ import pytest
 
 from trimodal.errors import DataError
 from trimodal.rejections import Rejections
-from trimodal.tables import find_table, read_table
+from trimodal.tables import ROW, find_table, read_table
 
 
 def read(path, **options):
@@ -24,13 +24,33 @@ def test_csv_numbers_rows_and_names_those_that_do_not_parse(tmp_path):
     table, records, bad = read(path)
     assert table["product_id"].to_list() == ["a", "e"]
     assert table["title"].to_list() == ["one\ntwo", "café, fine"]
-    assert table["row"].to_list() == [1, 5]
+    assert table[ROW].to_list() == [1, 5]
     assert records == 5
     assert bad == [
         (2, "3 fields where the header has 2"),
         (3, "1 fields where the header has 2"),
         (4, "bytes that are not utf-8; save the file as UTF-8, or give --encoding"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept", "bad"),
+    [
+        (["1,a", '2,"b', "3,c", "4,d"], ["1"], [2, 3, 4]),
+        (["1,a", '2,"b', '3,c"', "4,d"], ["1", "4"], [2, 3]),
+        (["1,a", '2,"b', "3,c", '4,"d', "5,e", "x,y,z", "6,f"], ["1", "5", "6"], [2, 3, 4, 6]),
+        (['1,"two', 'lines"', "2,b"], ["1", "2"], []),
+    ],
+)
+def test_a_quote_left_open_does_not_swallow_rows_silently(tmp_path, lines, kept, bad):
+    path = tmp_path / "products.csv"
+    path.write_text("product_id,title\n" + "\n".join(lines) + "\n")
+    table, records, found = read(path)
+    assert table["product_id"].to_list() == kept
+    assert [row for row, _ in found] == bad
+    assert records == len(kept) + len(bad)
+    if kept[-1] == "6":
+        assert table[ROW].to_list() == [1, 5, 7]
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
@@ -46,6 +66,10 @@ def test_csv_in_another_encoding(tmp_path):
     assert read(path, encoding="cp1254")[0]["title"].to_list() == ["Çay bardağı"]
     with pytest.raises(DataError, match="unknown encoding 'nonsense'"):
         read(path, encoding="nonsense")
+    with pytest.raises(DataError, match="unknown encoding 'rot13'"):
+        read(path, encoding="rot13")
+    with pytest.raises(DataError, match=r"utf-16"):
+        read(path, encoding="utf-16")
 
 
 def test_utf16_is_one_clear_error(tmp_path):
@@ -67,16 +91,39 @@ def test_jsonl_good_and_broken(tmp_path):
     )
     table, records, bad = read(path)
     assert table["product_id"].to_list() == ["a", "7"]
-    assert table["row"].to_list() == [1, 4]
+    assert table[ROW].to_list() == [1, 4]
     assert records == 5
     assert [row for row, _ in bad] == [2, 3, 5]
     assert "not a JSON object" in bad[0][1]
 
 
+def test_jsonl_names_values_of_a_wrong_type_and_takes_a_byte_order_mark(tmp_path):
+    path = tmp_path / "products.jsonl"
+    lines = [
+        '{"product_id": "a"}',
+        '{"product_id": 1.5}',
+        '{"product_id": {"x": 1}}',
+        "[" * 100_000,
+        '{"product_id": 7}',
+    ]
+    path.write_text("\ufeff" + "\n".join(lines) + "\n", encoding="utf-8")
+    rejections = Rejections()
+    table, records = read_table(path, rejections, required=["product_id"], text=["product_id"])
+    assert table["product_id"].to_list() == ["a", "7"]
+    assert records == 5
+    assert [(r.row, r.reason.split(",")[0]) for r in rejections] == [
+        (2, "product_id is a float"),
+        (3, "product_id is a dict"),
+        (4, "not a JSON object on one line"),
+    ]
+    path.write_text("\n".join(lines[:1]) + "\n", encoding="utf-16")
+    assert read(path, encoding="utf-16")[0]["product_id"].to_list() == ["a"]
+
+
 def test_parquet_and_what_is_not_parquet(tmp_path):
     path = tmp_path / "products.parquet"
     pl.DataFrame({"product_id": [1, 2]}).write_parquet(path)
-    assert read(path)[0]["row"].to_list() == [1, 2]
+    assert read(path)[0][ROW].to_list() == [1, 2]
     path.write_bytes(b"PAR1 nonsense")
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         read(path)
@@ -88,8 +135,9 @@ def test_parquet_and_what_is_not_parquet(tmp_path):
         ("products.csv", b"", "is empty"),
         ("products.csv", b"id,title\n1,x\n", "has no column 'product_id'; it has 'id', 'title'"),
         ("products.csv", b"product_id,title,title\n1,x,y\n", "a column name occurs twice"),
-        ("products.jsonl", b"nonsense\n", "holds no JSON object"),
+        ("products.jsonl", b"nonsense\n", "holds no usable JSON object"),
         ("products.xlsx", b"PK", "unknown format '.xlsx'"),
+        ("products.csv", b"\n\n", "has no header line"),
     ],
 )
 def test_unusable_files(tmp_path, name, content, message):

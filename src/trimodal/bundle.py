@@ -136,7 +136,9 @@ def read_manifest(version: Path) -> dict[str, Any]:
                 if not (isinstance(note["bytes"], int) and isinstance(note["sha256"], str)):
                     raise ValueError("a file's entry is not as written")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"{version}: the manifest is missing or damaged ({error}); see `trimodal rollback`.") from error
+        raise BundleError(
+            f"{version}: the manifest is missing or damaged ({error}); see `trimodal rollback`."
+        ) from error
     if found != FORMAT:
         raise BundleError(f"{version} is of bundle format {found}, this trimodal reads format {FORMAT}; fit it again.")
     return dict(manifest)

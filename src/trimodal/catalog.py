@@ -15,6 +15,8 @@ from .tables import ROW, as_text, find_table, read_table, require_columns
 
 REQUIRED = ("product_id", "title")
 OPTIONAL = ("category", "image", "price", "url", "brand", "group_id")
+TEXT = tuple(name for name in (*REQUIRED, *OPTIONAL) if name != "price")
+ROOT = "__root__"
 MAX_ID = 256
 MAX_TITLE = 10_000
 
@@ -26,7 +28,8 @@ class Catalog:
     ----------
     frame
         `product_id`, `title`, and where the input has them `category`, `image`, `price`, `url`, `brand`,
-        `group_id` and any other column; `row` is the record's number in the input.
+        `group_id` and any other column. `ROW` is the record's number in the input, `ROOT` the folder that a
+        relative picture path starts from where it is not `root`.
     root
         Folder that relative picture paths start from.
     rejections
@@ -61,7 +64,7 @@ class Catalog:
                 raise DataError(f"{path} holds no products.csv, products.jsonl or products.parquet.")
             path = found
         rejections = Rejections()
-        table, records = read_table(path, rejections, required=REQUIRED, encoding=encoding)
+        table, records = read_table(path, rejections, required=REQUIRED, text=TEXT, encoding=encoding)
         return cls._checked(table, path.parent, rejections, records, path.name, max_rejected)
 
     @classmethod
@@ -92,8 +95,7 @@ class Catalog:
         max_rejected: float,
     ) -> Catalog:
         check_share("max_rejected", max_rejected)
-        text_columns = [c for c in (*REQUIRED, *OPTIONAL) if c != "price"]
-        table = as_text(table, file, text_columns)
+        table = as_text(table, file, TEXT)
 
         def reject(condition: pl.Expr, reason: str) -> None:
             nonlocal table
@@ -115,10 +117,13 @@ class Catalog:
         reject(~product_id.is_first_distinct(), "product_id occurs twice; the first row is kept")
         note(pl.col("title").is_null(), "title is empty; the product is kept without text")
         if "price" in table.columns:
+            dtype = table.schema["price"]
+            if not (dtype.is_numeric() or dtype in (pl.String, pl.Null)):
+                raise DataError(f"{file}: column 'price' is of type {dtype}, must be a number or text.")
             price = pl.col("price").cast(pl.Float64, strict=False)
             price = pl.when(price.is_finite() & (price >= 0)).then(price)
             given = pl.col("price").is_not_null()
-            if table.schema["price"] == pl.String:
+            if dtype == pl.String:
                 given &= pl.col("price").str.strip_chars() != ""
             note(given & price.is_null(), "price is not a number >= 0; the product is kept without price")
             table = table.with_columns(price.alias("price"))
@@ -126,7 +131,7 @@ class Catalog:
             if name not in table.columns:
                 table = table.with_columns(pl.lit(None, pl.Float64 if name == "price" else pl.String).alias(name))
         if not records or table.is_empty():
-            raise DataError(f"{file} holds no usable product; " + _first_reason(rejections))
+            raise DataError(f"{file} holds no usable product; rejected most often: {rejections.worst(file)}.")
         rejections.enforce(file, records, max_rejected)
         return cls(table, root=root, rejections=rejections, records=records, file=file)
 
@@ -170,20 +175,21 @@ class Catalog:
     def extended(self, other: Catalog) -> Catalog:
         """This catalogue and the products of another; a product of the same id is taken from the other."""
         shared = [product_id for product_id in other.ids if product_id in self.ids]
-        kept = self.without(shared).frame if shared else self.frame
+        kept = (self.without(shared) if shared else self).frame
         added = other.frame
-        if other.root is not None and other.root != self.root:
-            start = f"{other.root.resolve()}/"
-            relative = ~pl.col("image").str.contains(r"^(?:[A-Za-z][A-Za-z0-9+.-]*://|/)")
-            added = added.with_columns(
-                pl.when(relative).then(start + pl.col("image")).otherwise(pl.col("image")).alias("image")
-            )
-        return self._with(pl.concat([kept, added], how="diagonal_relaxed"))
+        if other.root != self.root and ROOT not in added.columns:
+            folder = None if other.root is None else str(other.root.resolve())
+            added = added.with_columns(pl.lit(folder, pl.String).alias(ROOT))
+        try:
+            return self._with(pl.concat([kept, added], how="diagonal_relaxed"))
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"a column differs in type between the two catalogues: {error}") from error
+
+    def image_roots(self) -> list[Path | None]:
+        """Folder per product that its relative picture path starts from; None: the working folder."""
+        if ROOT not in self.frame.columns:
+            return [self.root] * len(self)
+        return [self.root if folder is None else Path(folder) for folder in self.frame[ROOT].to_list()]
 
     def _with(self, frame: pl.DataFrame) -> Catalog:
         return Catalog(frame, root=self.root, rejections=self.rejections, records=self.records, file=self.file)
-
-
-def _first_reason(rejections: Rejections) -> str:
-    reasons = rejections.reasons()
-    return f"most rows were rejected for: {reasons[0][1]}." if reasons else "it has no rows."

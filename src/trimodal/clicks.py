@@ -24,6 +24,8 @@ REQUIRED = ("session_id", "product_id", "timestamp")
 EVENTS = ("click", "jump")
 MIN_CLICKS, MAX_CLICKS = 2, 184
 """Limits of the paper's Table I."""
+LONGEST = 10_000
+"""Highest limit that can be set: gensim cuts what is longer."""
 
 _EARLIEST, _LATEST = 631_152_000_000_000, 4_102_444_800_000_000  # 1990 to 2100, in microseconds
 _REASONS = {
@@ -54,6 +56,8 @@ class Cleaning:
         How many sessions those were.
     sessions_unsorted
         Sessions whose rows did not stand in the order of time; they were sorted.
+    sessions_shared
+        Sessions with clicks of more than one `user_id`; the first one by name is kept.
     """
 
     clicks: int
@@ -64,6 +68,7 @@ class Cleaning:
     sessions_too_short: int
     sessions_too_long: int
     sessions_unsorted: int
+    sessions_shared: int
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,8 @@ class ClickLog:
             events = events._add_monotonically_increasing_id(ROW).with_column(ROW, col(ROW) + 1)
             unreadable = 0
         else:
-            table, records = read_table(path, rejections, required=REQUIRED, encoding=encoding)
+            text = ("session_id", "product_id", "user_id", "event")
+            table, records = read_table(path, rejections, required=REQUIRED, text=text, encoding=encoding)
             unreadable = records - table.height
             kept = [name for name in (*REQUIRED, "user_id", "event", ROW) if name in table.columns]
             events = daft.from_arrow(table.select(kept).to_arrow())
@@ -173,12 +179,17 @@ class ClickLog:
         rejections: Rejections | None = None,
         unreadable: int = 0,
     ) -> ClickLog:
-        """Clean click events of any Daft source (columns of the clicks file, and `row`, unique) into sessions."""
+        """Clean click events of any Daft source into sessions: the clicks file's columns, and a unique `ROW`."""
         check_int("min_clicks", min_clicks, low=1)
-        check_int("max_clicks", max_clicks, low=min_clicks)
+        check_int("max_clicks", max_clicks, low=min_clicks, high=LONGEST)
         check_share("max_rejected", max_rejected)
         rejections = Rejections() if rejections is None else rejections
-        checked = check_events(events, ids).collect()
+        plan = check_events(events, ids, file)
+        try:
+            checked = plan.collect()
+        except Exception as error:  # Daft has no one class for a file that is damaged inside
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise DataError(f"{file} cannot be read: {reason}") from error
 
         bad = checked.where(col("problem") > 0)
         for code, n in sorted(_pairs(bad.groupby("problem").agg(col(ROW).count()))):
@@ -202,11 +213,12 @@ class ClickLog:
             sessions_too_short=int(short.sum()),
             sessions_too_long=int(long.sum()),
             sessions_unsorted=int(frame["unsorted"].sum()),
+            sessions_shared=int((frame["user_id"] != frame["last_user"]).sum()) if "user_id" in frame.columns else 0,
         )
         stamp = pl.Datetime("us", "UTC")
         sessions = (
             frame.filter(~short & ~long)
-            .drop("clicks", "unsorted")
+            .drop("clicks", "unsorted", "last_user", strict=False)
             .with_columns(pl.col("started").cast(stamp), pl.col("ended").cast(stamp))
             .sort("started", "session_id")
         )
@@ -284,17 +296,26 @@ def parse_timestamps(values: pl.Series) -> pl.Series:
     return frame.select(pl.coalesce(*plain, with_zone, numeric, day).alias("v"))["v"]
 
 
-def check_events(events: daft.DataFrame, ids: ProductIds) -> daft.DataFrame:
-    """Check raw events against a catalogue, lazily.
+def check_events(events: daft.DataFrame, ids: ProductIds, file: str = "clicks") -> daft.DataFrame:
+    """Check raw events against a catalogue, lazily; columns of a wrong type raise `DataError` at once.
 
-    Returns the columns `row`, `session_id` (text), `product` (int32 position in `ids`), `time` (int64
+    Returns the columns `ROW`, `session_id` (text), `product` (int32 position in `ids`), `time` (int64
     microseconds), `jump` (bool), `problem` (int8, 0: none, else a key of the reasons) and, where the input
     has it, `user_id` (text).
     """
     names = events.column_names
-    for name in ("session_id", "product_id", "user_id"):
-        if name in names and events.schema()[name].dtype in (DataType.float32(), DataType.float64()):
-            raise DataError(f"clicks: column {name!r} holds decimal numbers; ids are text. Write it as text.")
+    for name in ("session_id", "product_id", "user_id", "event"):
+        if name in names:
+            dtype = events.schema()[name].dtype
+            if not (dtype.is_string() or dtype.is_integer() or dtype.is_null()):
+                raise DataError(
+                    f"{file}: column {name!r} is of type {dtype}, must be text or whole numbers; write it as text."
+                )
+    dtype = events.schema()["timestamp"].dtype
+    if not (
+        dtype.is_string() or dtype.is_integer() or dtype.is_null() or dtype in (DataType.float32(), DataType.float64())
+    ) and not (dtype.is_timestamp() or dtype.is_date()):
+        raise DataError(f"{file}: column 'timestamp' is of type {dtype}, must be a time, text or a number.")
 
     @daft.func.batch(return_dtype=DataType.int64())
     def microseconds(values: daft.Series) -> pa.Array:
@@ -384,18 +405,19 @@ def _tidy(products: daft.Series, times: daft.Series, rows: daft.Series) -> pa.Ar
 def clean_sessions(events: daft.DataFrame) -> daft.DataFrame:
     """Group checked clicks into sessions, lazily: one row a session, clicks in order, runs collapsed.
 
-    Columns in: `session_id`, `product`, `time`, `row` and optionally `user_id`. Columns out: `session_id`,
-    `user_id`, `products`, `clicks` (before collapsing), `started`, `ended`, `unsorted`. No window function:
-    sessions gather by a hash aggregation and one batch UDF orders them, so that a cluster runs the same plan.
+    Columns in: `session_id`, `product`, `time`, the row number and optionally `user_id`. Columns out:
+    `session_id`, `user_id` and `last_user` (first and last by name), `products`, `clicks` (before collapsing),
+    `started`, `ended`, `unsorted`. No window function: sessions gather by a hash aggregation and one batch UDF
+    orders them, so that a cluster runs the same plan.
     """
     columns = [col("product").list_agg(), col("time").list_agg(), col(ROW).list_agg()]
     users = "user_id" in events.column_names
     if users:
-        columns.append(col("user_id").min())
+        columns += [col("user_id").min(), col("user_id").max().alias("last_user")]
     grouped = events.groupby("session_id").agg(*columns)
     tidy = grouped.with_column("tidy", _tidy(col("product"), col("time"), col(ROW)))
     fields = [col("tidy").get(name).alias(name) for name in ("products", "clicks", "started", "ended", "unsorted")]
-    return tidy.select("session_id", *(["user_id"] if users else []), *fields)
+    return tidy.select("session_id", *(["user_id", "last_user"] if users else []), *fields)
 
 
 def _pairs(frame: daft.DataFrame) -> list[tuple[Any, ...]]:

@@ -10,15 +10,15 @@ from typing import Any
 
 from .catalog import Catalog
 from .clicks import MAX_CLICKS, MIN_CLICKS, ClickLog
-from .encoders.fetch import Fetcher
-from .encoders.image import available_threads
+from .encoders.base import available_threads
+from .encoders.click import Prod2VecSettings
 from .encoders.pictures import PictureSource, is_url
 from .errors import DataError, ItemError
 from .progress import Progress, silent
 from .rejections import Rejections
-from .tables import find_table
+from .tables import ROW, find_table
 
-HOT = 5
+HOT = Prod2VecSettings().min_count
 """Clicks from which a product has a click vector under the preset `paper`."""
 
 
@@ -190,7 +190,7 @@ def _check_pictures(
     source = PictureSource(
         catalog.root if catalog.root is not None else ".",
         allow_outside=catalog.root is None,
-        fetcher=Fetcher(allow_private=allow_private) if fetch else None,
+        allow_private=allow_private,
     )
 
     def size(i: int) -> tuple[int, int] | str:
@@ -200,7 +200,7 @@ def _check_pictures(
         except ItemError as error:
             return str(error)
 
-    rows = catalog.frame["row"].to_list()
+    rows = catalog.frame[ROW].to_list()
     sizes: list[tuple[int, int]] = []
     reasons: dict[str, list[int]] = {}
     with (

@@ -61,6 +61,8 @@ class Embedding:
         float32 [m, d]: the vectors of the m products whose state is not missing, in the order of `ids`.
     position
         int64 [n]: row in `vectors`, -1 where missing.
+    unused
+        How many vectors `join` or `read` was given and did not use, by reason.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Embedding:
         self.vectors = np.ascontiguousarray(vectors, np.float32)
         self.position = np.where(present, np.cumsum(present) - 1, -1)
         self.provenance = provenance
+        self.unused: dict[str, int] = {}
 
     @classmethod
     def join(
@@ -102,14 +105,21 @@ class Embedding:
         direction: its product is missing.
         """
         place = ids.find(keys)
-        usable = np.flatnonzero((place >= 0) & usable_rows(vectors))
+        directed = usable_rows(vectors)
+        usable = np.flatnonzero((place >= 0) & directed)
         order = usable[np.argsort(place[usable], kind="stable")]
         states = np.zeros(len(ids), np.uint8)
         states[place[order]] = state
         if int((states > 0).sum()) != len(order):
             raise DataError(f"{modality}: a product id occurs more than once among the vectors.")
         in_order = len(order) == len(vectors) and bool((order == np.arange(len(order))).all())
-        return cls(modality, ids, states, vectors if in_order else vectors[order], provenance)
+        embedding = cls(modality, ids, states, vectors if in_order else vectors[order], provenance)
+        unused = {
+            "of a product that is not known": int((place < 0).sum()),
+            "zero or not finite": int((~directed & (place >= 0)).sum()),
+        }
+        embedding.unused = {reason: n for reason, n in unused.items() if n}
+        return embedding
 
     @property
     def dimension(self) -> int:
@@ -164,7 +174,7 @@ class Embedding:
             pq.write_table(table, temporary, compression="none", use_dictionary=["state"], row_group_size=65536)
 
     @classmethod
-    def read(cls, path: Path, modality: str | None = None, ids: ProductIds | None = None) -> Embedding:
+    def read(cls, path: str | Path, modality: str | None = None, ids: ProductIds | None = None) -> Embedding:
         """Read a Parquet file of vectors: our own, or any with the columns `product_id` and `vector`.
 
         A product that is not in the file, or whose vector is null, is missing.
@@ -181,6 +191,7 @@ class Embedding:
         DataError
             Not such a file: a column is missing, lengths differ, a value is not a number, an id occurs twice.
         """
+        path = Path(path)
         if not path.is_file():
             raise DataError(f"{path} does not exist.")
         try:
@@ -190,7 +201,10 @@ class Embedding:
         for name in ("product_id", "vector"):
             if name not in table.column_names:
                 raise DataError(f"{path.name} has no column {name!r}; it has {', '.join(table.column_names)}.")
-        note = json.loads((table.schema.metadata or {}).get(b"trimodal", b"{}"))
+        kind = table["product_id"].type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
+            raise DataError(f"{path.name}: column 'product_id' is of type {kind}, must be text or whole numbers.")
+        note = _note(table)
         provenance = Provenance(note.get("encoder", path.name), note.get("revision", ""), note.get("settings", {}))
         present = table.filter(pa.compute.is_valid(table["vector"]))
         keys = present["product_id"].cast(pa.string()).to_pylist()
@@ -201,7 +215,10 @@ class Embedding:
             _matrix(present["vector"], path.name),
             provenance,
         )
-        if "state" in table.column_names:
+        nulls = len(table) - len(present)
+        if nulls:
+            embedding.unused["null"] = nulls
+        if note and "state" in table.column_names:
             inferred = present.filter(pa.compute.equal(present["state"], State.INFERRED.label))["product_id"]
             place = embedding.ids.find(inferred.to_pylist())
             place = place[place >= 0]
@@ -226,12 +243,23 @@ def usable_rows(vectors: NDArray[np.float32], block: int = 16384) -> NDArray[np.
     return usable
 
 
+def _note(table: pa.Table) -> dict[str, Any]:
+    """What a file of ours says of itself; empty for a file of anybody else's."""
+    try:
+        note = json.loads((table.schema.metadata or {}).get(b"trimodal", b"{}"))
+    except ValueError:
+        return {}
+    return note if isinstance(note, dict) and isinstance(note.get("settings"), dict) else {}
+
+
 def _read_parquet(path: Path) -> pa.Table:
     try:
         return pq.read_table(path)
     except pa.ArrowInvalid:
-        # Arrow does not read fixed-size lists that hold nulls; Polars does, and a null vector is a missing one.
-        return pl.read_parquet(path).drop_nulls("vector").to_arrow()
+        # Arrow does not read fixed-size lists that hold nulls; Polars does.
+        frame = pl.read_parquet(path)
+        lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Array)]
+        return frame.with_columns(pl.col(lists).arr.to_list()).to_arrow()
 
 
 def _matrix(column: pa.ChunkedArray, file: str) -> NDArray[np.float32]:
@@ -239,11 +267,12 @@ def _matrix(column: pa.ChunkedArray, file: str) -> NDArray[np.float32]:
     if len(values) == 0:
         width = column.type.list_size if pa.types.is_fixed_size_list(column.type) else 0
         return np.empty((0, width), np.float32)
-    try:
-        lengths = pa.compute.list_value_length(values).to_numpy(zero_copy_only=False)
+    kind = getattr(column.type, "value_type", None)
+    if kind is None or not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        raise DataError(f"{file}: column 'vector' is of type {column.type}, must hold lists of numbers.")
+    lengths = pa.compute.list_value_length(values).to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite, and its row is not used
         flat = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-    except (pa.ArrowException, ValueError, TypeError) as error:
-        raise DataError(f"{file}: column 'vector' must hold lists of numbers: {error}") from error
     if len(set(lengths.tolist())) != 1:
         raise DataError(f"{file}: vectors differ in length, from {lengths.min()} to {lengths.max()} numbers.")
     return flat.reshape(len(values), -1)

@@ -30,7 +30,7 @@ _COUNTS = "click_counts"
 _LIBRARIES = ("trimodal", "numpy", "gensim", "polars", "scikit-learn", "onnxruntime", "torch")
 
 
-def save(recommender: Recommender, bundle: Path, keep: int) -> Path:
+def save(recommender: Recommender, bundle: Path, keep: int, base: str | None) -> Path:
     """Publish a fitted recommender; embeddings that have not changed since it was loaded are linked, not written."""
 
     def write(folder: Path) -> Mapping[str, Any]:
@@ -39,7 +39,7 @@ def save(recommender: Recommender, bundle: Path, keep: int) -> Path:
         for name, embedding in recommender.embeddings_.items():
             target = folder / _embedding_file(name)
             source = None if recommender.origin_ is None else recommender.origin_ / _embedding_file(name)
-            if name in recommender._unchanged and source is not None and source.is_file():
+            if name in recommender.unchanged_ and source is not None and source.is_file():
                 bundles.link_or_copy(source, target)
             else:
                 embedding.write(target)
@@ -47,7 +47,7 @@ def save(recommender: Recommender, bundle: Path, keep: int) -> Path:
         save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, folder / _ARRAYS)
         return _manifest(recommender)
 
-    return bundles.publish(bundle, write, keep=keep)
+    return bundles.publish(bundle, write, keep=keep, base=base)
 
 
 def _manifest(recommender: Recommender) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _manifest(recommender: Recommender) -> dict[str, Any]:
 def load(cls: type[Recommender], bundle: Path, verify: bool, device: str) -> Recommender:
     """Load the current version of a bundle."""
     folder = bundles.current(bundle)
-    manifest = bundles.verify(folder) if verify else bundles.read_manifest(folder)
+    manifest = bundles.verify(folder, checksums=verify)
     try:
         recommender = cls(**manifest["settings"], device=device)
         frame = pl.read_parquet(folder / _PRODUCTS)
@@ -93,13 +93,13 @@ def load(cls: type[Recommender], bundle: Path, verify: bool, device: str) -> Rec
         counts = arrays.pop(_COUNTS)
         recommender.fusion_ = fusion.restore(arrays).place(embeddings, catalog.ids)
         recommender.given_ = tuple(name for name, note in manifest["modalities"].items() if note["given"])
-    except (KeyError, TypeError, OSError, pl.exceptions.PolarsError, SafetensorError) as error:
+    except (KeyError, TypeError, AttributeError, OSError, pl.exceptions.PolarsError, SafetensorError) as error:
         raise BundleError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
     recommender.catalog_ = catalog
     recommender.embeddings_ = embeddings
     recommender.click_counts_ = counts
     recommender.runs_ = {}
-    recommender.origin_, recommender._unchanged = folder, set(embeddings)
+    recommender.origin_, recommender.unchanged_ = folder, set(embeddings)
     return recommender
 
 

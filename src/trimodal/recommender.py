@@ -19,13 +19,12 @@ from .catalog import Catalog
 from .clicks import ClickLog
 from .embeddings import Embedding, State
 from .encoders import text as text_encoders
-from .encoders.base import Encoder
+from .encoders.base import DEVICES, Encoder
 from .encoders.click import Prod2Vec, Prod2VecSettings, click_settings
-from .encoders.fetch import Fetcher
-from .encoders.image import DEFAULT_IMAGE, image_encoder
+from .encoders.image import DEFAULT_IMAGE, PictureEncoder, image_encoder
 from .encoders.pictures import PictureSource
 from .encoders.run import EncodingRun, encode_catalog
-from .errors import DataError, EncoderError, NotFittedError, ParameterError, check_int
+from .errors import DataError, EncoderError, NotFittedError, ParameterError, check_choice, check_int, check_share
 from .files import atomic
 from .fusion import Fusion, fusion_strategy
 from .progress import Progress, silent
@@ -182,8 +181,8 @@ class Recommender:
             A modality that was asked for has no data, or not one picture can be read.
         """
         vectors = dict(vectors or {})
-        self._check_click_settings()
         names = self._choose(catalog, clicks, vectors)
+        strategy = self._checked_strategy(catalog, names)  # a wrong setting must not cost hours of encoding
         if self.fusion == "click-text":
             names = [name for name in names if name in ("click", "text")]
         self.runs_: dict[str, EncodingRun] = {}
@@ -201,13 +200,28 @@ class Recommender:
                 self.embeddings_[name] = self._encode(name, catalog, store, progress)
         self.click_counts_ = np.zeros(len(catalog), np.int64) if clicks is None else _counts(clicks, catalog)
         self.catalog_ = catalog
+        if not any(len(e.vectors) for e in self.embeddings_.values()):
+            raise DataError(
+                f"not one product has a vector in {', '.join(names)}; with clicks alone, products need "
+                f"{self._click_settings().min_count} clicks in clean sessions (--click-option min_count=1)."
+            )
         with progress("fusing", None):
-            self.fusion_: Fusion = self._strategy(catalog).fit(self.embeddings_, catalog.ids)
+            self.fusion_: Fusion = strategy.fit(self.embeddings_, catalog.ids)
         self.origin_: Path | None = None
-        self._unchanged: set[str] = set()
+        self.unchanged_: set[str] = set()
         return self
 
-    def _check_click_settings(self) -> Prod2VecSettings:
+    def _checked_strategy(self, catalog: Catalog, names: Sequence[str]) -> Fusion:
+        """The strategy, unfitted, with every setting checked that does not need the vectors."""
+        check_choice("device", self.device, DEVICES)
+        if self.batch_size is not None:
+            check_int("batch_size", self.batch_size, low=1)
+        self._click_settings()
+        strategy = self._strategy(catalog)
+        strategy.choose(names)
+        return strategy
+
+    def _click_settings(self) -> Prod2VecSettings:
         return click_settings(self.click, **{"seed": self.seed, **self.click_parameters})
 
     def _choose(self, catalog: Catalog, clicks: ClickLog | None, vectors: Mapping[str, Embedding]) -> list[str]:
@@ -235,7 +249,13 @@ class Recommender:
         return list(dict.fromkeys(self.modalities))
 
     def _strategy(self, catalog: Catalog) -> Fusion:
+        if self.clusters is not None:
+            check_int("clusters", self.clusters, low=1)
+            if self.fusion != "late":
+                raise ParameterError(f"clusters go with late fusion, not with {self.fusion}.")
         if self.fusion == "click-text":
+            if self.weights:
+                raise ParameterError("click-text takes no weights: it uses one modality a product.")
             return fusion_strategy(self.fusion)
         settings: dict[str, Any] = {"weights": self.weights}
         if self.fusion == "late":
@@ -255,13 +275,15 @@ class Recommender:
             return self._encoders["text"]
         if "image" not in self._encoders:
             self._encoders["image"] = image_encoder(self.image, device=self.device, batch_size=self.batch_size)
-        encoder = self._encoders["image"]
-        encoder.source = PictureSource(  # type: ignore[attr-defined]
-            root if root is not None else Path.cwd(),
-            allow_outside=outside or root is None,
-            fetcher=Fetcher(allow_private=True) if self.allow_private_urls else None,
+        model = self._encoders["image"]
+        assert isinstance(model, PictureEncoder)
+        return model.reading(
+            PictureSource(
+                root if root is not None else Path.cwd(),
+                allow_outside=outside or root is None,
+                allow_private=self.allow_private_urls,
+            )
         )
-        return encoder
 
     def _encode(self, modality: str, catalog: Catalog, store: str | Path | None, progress: Progress) -> Embedding:
         values = catalog.titles if modality == "text" else catalog.images
@@ -282,7 +304,7 @@ class Recommender:
     def _train(self, clicks: ClickLog, catalog: Catalog, progress: Progress) -> Embedding:
         if not (catalog.ids.find(clicks.ids) >= 0).any():
             raise DataError("the click log was read for other products: not one of its ids is in the catalogue.")
-        return Prod2Vec(self._check_click_settings()).fit(clicks, progress=progress).aligned(catalog.ids)
+        return Prod2Vec(self._click_settings()).fit(clicks, progress=progress).aligned(catalog.ids)
 
     # ------------------------------------------------------------------ results
 
@@ -344,6 +366,7 @@ class Recommender:
         """
         self._check_fitted()
         check_int("k", k, low=1)
+        k = min(k, len(self.catalog_))
         path = Path(path)
         names = pa.array(list(self.catalog_.ids), pa.string())
         block, rows = 8192, 0
@@ -409,11 +432,22 @@ class Recommender:
         """Add products, or replace those of the same id; they have neighbours, and are neighbours, at once.
 
         Only their titles and pictures are encoded. A new product has no clicks, so its click modality is missing
-        until `refresh`; one that is replaced keeps its click vector.
+        until `refresh`; one that is replaced keeps its click vector, and its vectors in modalities of the user's own
+        for which `vectors` gives none.
+
+        Raises
+        ------
+        ParameterError
+            The text or image vectors were ready-made, and `vectors` has none for the new products.
         """
         self._check_fitted()
         new = products if isinstance(products, Catalog) else Catalog.from_records(products)
         given = {name: e.aligned(new.ids) for name, e in (vectors or {}).items()}
+        for name in self.given_:
+            if name in ("text", "image") and name not in given:
+                raise ParameterError(
+                    f"the vectors of {name!r} were ready-made; give the new products' too: --vectors {name}=FILE."
+                )
         for name in given:
             if name not in self.embeddings_:
                 raise ParameterError(f"modality {name!r} is not in this recommender: {', '.join(self.embeddings_)}.")
@@ -435,6 +469,12 @@ class Recommender:
             embeddings[name] = old.aligned(kept).aligned(catalog.ids).updated(fresh.aligned(catalog.ids))
         self._replace(catalog, embeddings)
         return self
+
+    def without_modality(self) -> list[str]:
+        """Products of which nothing is known in any modality: they have no neighbours and are nobody's."""
+        self._check_fitted()
+        known = np.any([e.state > 0 for e in self.embeddings_.values()], axis=0)
+        return [self.catalog_.ids[i] for i in np.flatnonzero(~known)]
 
     def _fresh(
         self, name: str, old: Embedding, new: Catalog, store: str | Path | None, progress: Progress
@@ -465,7 +505,7 @@ class Recommender:
         self.click_counts_ = np.where(old >= 0, self.click_counts_[old], 0)
         self.catalog_, self.embeddings_ = catalog, embeddings
         self.fusion_.place(embeddings, catalog.ids)
-        self._unchanged = set()
+        self.unchanged_ = set()
 
     def refresh(self, clicks: ClickLog, *, min_coverage: float = 0.5, progress: Progress = silent) -> Self:
         """Train the click encoder on new sessions; titles and pictures are not touched.
@@ -485,6 +525,7 @@ class Recommender:
             The log was read for other products, or covers too few.
         """
         self._check_fitted()
+        check_share("min_coverage", min_coverage)
         if "click" in self.given_:
             raise ParameterError("the click vectors were ready-made; fit again with the new ones.")
         if "click" not in self.embeddings_ and self.modalities is not None:
@@ -498,7 +539,7 @@ class Recommender:
             )
         self.embeddings_ = {**self.embeddings_, "click": fresh}
         self.click_counts_ = _counts(clicks, self.catalog_)
-        self._unchanged.discard("click")
+        self.unchanged_.discard("click")
         with progress("fusing", None):
             self.fusion_.fit(self.embeddings_, self.catalog_.ids, only=("click",))
         return self
@@ -506,15 +547,24 @@ class Recommender:
     # ------------------------------------------------------------------ on disk
 
     def save(self, bundle: str | Path, *, keep: int = 3) -> Path:
-        """Publish as the current version of a bundle; returns the version's folder. See `trimodal.bundle`."""
+        """Publish as the current version of a bundle; returns the version's folder. See `trimodal.bundle`.
+
+        Raises
+        ------
+        BundleError
+            The recommender was loaded from this bundle, and another version has been published since.
+        """
         self._check_fitted()
-        version = persistence.save(self, Path(bundle), keep)
-        self.origin_, self._unchanged = version, set(self.embeddings_)
+        bundle = Path(bundle)
+        loaded = self.origin_ is not None and self.origin_.parent.resolve() == bundle.resolve()
+        base = self.origin_.name if loaded and self.origin_ is not None else None
+        version = persistence.save(self, bundle, keep, base)
+        self.origin_, self.unchanged_ = version, set(self.embeddings_)
         return version
 
     @classmethod
     def load(cls, bundle: str | Path, *, verify: bool = True, device: str = "auto") -> Recommender:
-        """Load the current version of a bundle, its checksums verified."""
+        """Load the current version of a bundle; sizes are checked, and with `verify` every checksum."""
         return persistence.load(cls, Path(bundle), verify, device)
 
     # ------------------------------------------------------------------ inner workings

@@ -61,6 +61,11 @@ class Rejections:
         """(file, reason, count), most frequent first."""
         return [(file, reason, n) for (file, reason, _), n in self.counts.most_common()]
 
+    def worst(self, file: str) -> str:
+        """The most frequent reason why rows of a file were kept out, with its count."""
+        lost = [(reason, n) for (name, reason, kept), n in self.counts.most_common() if name == file and not kept]
+        return f"{lost[0][0]} ({lost[0][1]:,} rows)" if lost else "it has no rows"
+
     def __iter__(self) -> Iterator[Rejection]:
         return iter(sorted(self.listed))
 
@@ -71,9 +76,8 @@ class Rejections:
         """Raise `DataError` where more than the share `max_rejected` of a file's rows was kept out."""
         lost = self.rows_lost(file)
         if lost and lost > max_rejected * rows:
-            worst = next((reason, n) for name, reason, n in self.reasons() if name == file)
             raise DataError(
                 f"{file}: {lost:,} of {rows:,} rows were rejected, more than the share of {max_rejected:g} allowed; "
-                f"most often: {worst[0]} ({worst[1]:,} rows). "
+                f"most often: {self.worst(file)}. "
                 "`trimodal check` lists them; --max-rejected raises the limit."
             )

@@ -105,12 +105,14 @@ def test_embed_fit_and_similar(shop, tmp_path, capsys):
 def test_change_a_bundle(shop, bundle, tmp_path, capsys):
     new = tmp_path / "new"
     new.mkdir()
-    (new / "products.csv").write_text("product_id,title\nnew,red shoe\nred-cup,red cup anew\n")
-    added = data_of(capsys, "add", bundle, new)
-    assert (added["added"], added["replaced"], added["version"]) == (1, 1, "000002")
+    (new / "products.csv").write_text("product_id,title\nnew,red shoe\nred-cup,red cup anew\nnew,twice\n")
+    code, out, err = command(capsys, "add", bundle, new, "--max-rejected", "0.5", "--json")
+    added = json.loads(out)
+    assert (added["added"], added["replaced"], added["rejected"], added["version"]) == (1, 1, 1, "000002")
+    assert "1 product_id occurs twice" in err
     near = data_of(capsys, "similar", bundle, "new", "-k", 1)["neighbors"][0]
     assert near["product_id"] == "red-shoe"
-    assert data_of(capsys, "remove", bundle, "new")["removed"] == 1
+    assert data_of(capsys, "remove", bundle, "new", "new")["removed"] == 1
     assert command(capsys, "similar", bundle, "new")[0] == 2
     assert data_of(capsys, "refresh", bundle, shop)["sessions"] == 240
     info = data_of(capsys, "info", bundle)
@@ -157,8 +159,20 @@ def test_vectors_of_the_users_own(shop, tmp_path, capsys):
         (["fit", "SHOP", "-o", "OUT", "--click-option", "epochs=many"], "must be a number"),
         (["fit", "SHOP", "-o", "OUT", "--click-option", "epoch=3"], "unknown click parameter"),
         (["fit", "SHOP", "-o", "OUT", "--modalities", "sound"], "unknown modality 'sound'"),
-        (["fit", "SHOP", "-o", "OUT", "--weight", "text=-1"], "must be a number >= 0"),
+        (["fit", "SHOP", "-o", "OUT", "--weight", "text=-1"], "must be 0 or in"),
         (["fit", "SHOP", "-o", "OUT", "--weight", "sound=1"], "'sound'"),
+        (["fit", "SHOP", "-o", "OUT", "--clusters", "0", "--fusion", "late"], "clusters == 0"),
+        (["fit", "SHOP", "-o", "OUT", "--clusters", "5"], "clusters go with late"),
+        (["fit", "SHOP", "-o", "OUT", "--batch-size", "0"], "batch_size == 0"),
+        (
+            ["fit", "SHOP", "-o", "OUT", "--click-option", "min_count=999", "--modalities", "click"],
+            "not one product has",
+        ),
+        (["embed", "SHOP", "--modalities", ""], "--modalities is empty"),
+        (["refresh", "BUNDLE", "SHOP", "--min-coverage", "nan"], "min_coverage == nan"),
+        (["similar", "BUNDLE", "red-cup", "--device", "tpu"], "must be one of auto, cpu, cuda"),
+        (["check", "SHOP", "--encoding", "rot13"], "unknown encoding"),
+        (["check", "SHOP", "--max-clicks", "20000"], "must be <= 10000"),
         (["fit", "SHOP", "-o", "OUT", "--device", "tpu"], "must be one of auto, cpu, cuda"),
         (["fit", "SHOP", "-o", "OUT", "--image", "vgg16:nowhere/at/all"], "no such directory"),
         (["fit", "SHOP", "-o", "SHOP"], "is there and is not a bundle"),

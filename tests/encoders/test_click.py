@@ -78,5 +78,8 @@ def test_paper_preset_and_wrong_parameters():
         click_settings(epoch=3)
     with pytest.raises(ParameterError, match="window == 0"):
         Prod2VecSettings(window=0)
-    with pytest.raises(ParameterError, match="alpha == 2"):
-        Prod2VecSettings(alpha=2)
+    for wrong in ({"alpha": 2}, {"alpha": 0}, {"workers": -1}, {"min_alpha": 0.5}, {"ns_exponent": float("nan")}):
+        with pytest.raises(ParameterError, match=next(iter(wrong))):
+            Prod2VecSettings(**wrong)
+    with pytest.raises(ParameterError, match="unknown click parameter '__doc__'"):
+        click_settings(__doc__=3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers import models as parts
+from sentence_transformers.sentence_transformer import modules as parts
 from transformers import AutoModel, BertConfig, BertModel, BertTokenizerFast
 
 from trimodal.encoders.text import ClsText, SentenceTransformerText, UseMultilingual, text_encoder

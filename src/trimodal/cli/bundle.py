@@ -53,7 +53,7 @@ def refresh(
         encoding=encoding,
     )
     if log.rejections.total:
-        say(f"{log.rejections.total:,} clicks were rejected, most often: {log.rejections.reasons()[0][1]}")
+        say(f"{log.rejections.total:,} clicks were rejected, most often: {log.rejections.worst(path.name)}")
     recommender.refresh(log, min_coverage=min_coverage, progress=terminal)
     _published(recommender.save(bundle), json, f"{len(log):,} sessions", sessions=len(log))
 
@@ -80,11 +80,23 @@ def add(
     recommender.allow_private_urls = allow_private_urls
     catalog = Catalog.read(products, encoding=encoding, max_rejected=max_rejected)
     before = len(recommender.catalog_)
-    recommender.add(catalog, vectors=common.read_vectors(vectors, catalog.ids), store=store, progress=terminal)
+    recommender.add(
+        catalog,
+        vectors=common.read_vectors(vectors, catalog.ids),
+        store=common.store_of(products, store),
+        progress=terminal,
+    )
     common.report_runs(recommender.runs_)
+    rejected = catalog.rejections
+    if rejected.total:
+        say(f"{rejected.total:,} rows or values were rejected; `trimodal check` lists them:")
+        for _, reason, n in rejected.reasons():
+            say(f"  {n:,} {reason}")
+    common.warn_of_gaps(recommender)
     new = len(recommender.catalog_) - before
     text = f"{new:,} products added, {len(catalog) - new:,} replaced"
-    _published(recommender.save(bundle), json, text, added=new, replaced=len(catalog) - new)
+    counts = {"added": new, "replaced": len(catalog) - new, "rejected": rejected.total}
+    _published(recommender.save(bundle), json, text, **counts)
 
 
 def remove(
@@ -98,6 +110,7 @@ def remove(
     """
     from ..recommender import Recommender
 
+    ids = list(dict.fromkeys(ids))
     recommender = Recommender.load(bundle).remove(ids)
     _published(recommender.save(bundle), json, f"{len(ids):,} products removed", removed=len(ids))
 

@@ -31,7 +31,8 @@ MaxClicks = Annotated[int, typer.Option(help="Leave out sessions with more click
 MaxRejected = Annotated[float, typer.Option(help="Fail if more than this share of a file's rows is bad.")]
 Encoding = Annotated[str, typer.Option(help="Encoding of CSV and JSON Lines files.")]
 Store = Annotated[
-    Path | None, typer.Option(help="Folder that keeps encoded titles and pictures. [default: DATA/.trimodal]")
+    Path | None,
+    typer.Option(help="Folder that keeps encoded titles and pictures. [default: .trimodal beside the products file]"),
 ]
 Device = Annotated[str, typer.Option(help="Where models run: auto, cpu or cuda.")]
 BatchSize = Annotated[int | None, typer.Option(help="Titles or pictures per batch.")]
@@ -93,6 +94,18 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
 
 
+def json_ready(value: Any) -> Any:
+    """The same with paths as text, throughout."""
+    if isinstance(value, dict):
+        return {key: json_ready(inner) for key, inner in value.items()}
+    return str(value) if isinstance(value, Path) else value
+
+
+def store_of(products: Path, store: Path | None) -> Path:
+    """The store to use for a products file or the folder that holds it."""
+    return store or (products if products.is_dir() else products.parent) / ".trimodal"
+
+
 def pairs(option: str, values: list[str] | None) -> dict[str, str]:
     """Turn repeated NAME=VALUE options into a dictionary."""
     result = {}
@@ -125,6 +138,8 @@ def read_vectors(values: list[str] | None, ids: ProductIds) -> dict[str, Embeddi
     for name, file in pairs("--vectors", values).items():
         embedding = Embedding.read(Path(file), name, ids)
         say(f"{name}: {len(embedding.vectors):,} of {len(ids):,} products have a vector in {file}")
+        for reason, n in embedding.unused.items():
+            say(f"  {n:,} not used: {reason}")
         embeddings[name] = embedding
     return embeddings
 
@@ -139,12 +154,26 @@ def report_runs(runs: dict[str, EncodingRun]) -> None:
             say(f"  all of them: {run.ledger}")
 
 
+def warn_of_gaps(recommender: Recommender) -> None:
+    """Say where a modality, or a product, has nothing."""
+    for name, e in recommender.embeddings_.items():
+        if not len(e.vectors):
+            least = f" (fewer than {e.provenance.settings['min_count']} clicks each)" if name == "click" else ""
+            say(f"warning: no product has a vector in {name}{least}; the others decide alone")
+    lonely = recommender.without_modality()
+    if lonely:
+        say(
+            f"warning: nothing is known of {len(lonely):,} products, they have no neighbours: {', '.join(lonely[:3])} ..."
+        )
+
+
 def neighbor_table(recommender: Recommender, result: SimilarProducts) -> str:
     """Neighbours with title, distance, and the share of each modality."""
     titles = recommender.catalog_.frame["title"]
 
     def title(product_id: str, width: int) -> str:
         text = titles[int(recommender.catalog_.ids.positions([product_id])[0])] or "(no title)"
+        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         return text if len(text) <= width else text[: width - 1] + "…"
 
     shown = list(recommender.fusion_.modalities_)

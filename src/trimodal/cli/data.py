@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..clicks import MAX_CLICKS, MIN_CLICKS
+from ..encoders.image import DEFAULT_IMAGE as IMAGE
+from ..encoders.text import DEFAULT as TEXT
 from . import common
-from .common import print_json, say, terminal
+from .common import json_ready, print_json, say, terminal
 
 
 def register(app: typer.Typer) -> None:
@@ -47,8 +50,8 @@ def check(
 def embed(
     folder: common.DataFolder,
     modalities: Annotated[str, typer.Option(help="Which of text and image to encode.")] = "text,image",
-    text: Annotated[str, typer.Option(help="Text encoder; see `trimodal fit --help`.")] = "use-multilingual",
-    image: Annotated[str, typer.Option(help="Image encoder; see `trimodal fit --help`.")] = "efficientnet-lite0",
+    text: Annotated[str, typer.Option(help="Text encoder; see `trimodal fit --help`.")] = TEXT,
+    image: Annotated[str, typer.Option(help="Image encoder; see `trimodal fit --help`.")] = IMAGE,
     store: common.Store = None,
     export: Annotated[Path | None, typer.Option("--export", "-o", help="Also write MODALITY.parquet here.")] = None,
     device: common.Device = "auto",
@@ -67,13 +70,14 @@ def embed(
     """
     from ..catalog import Catalog
     from ..encoders import encode_catalog, image_encoder, text_encoder
-    from ..encoders.fetch import Fetcher
     from ..encoders.pictures import PictureSource
-    from ..errors import check_choice
+    from ..errors import ParameterError, check_choice
 
     wanted = [check_choice("modalities", name, ("text", "image")) for name in common.names(modalities) or []]
+    if not wanted:
+        raise ParameterError("--modalities is empty, must be text, image or both.")
     catalog = Catalog.read(folder, encoding=encoding, max_rejected=max_rejected)
-    source = PictureSource(catalog.root or ".", fetcher=Fetcher(allow_private=True) if allow_private_urls else None)
+    source = PictureSource(catalog.root or ".", allow_private=allow_private_urls)
     runs = {}
     for name in wanted:
         encoder = (
@@ -83,7 +87,7 @@ def embed(
         )
         values = catalog.titles if name == "text" else catalog.images
         runs[name] = encode_catalog(
-            encoder, catalog.ids, values, store=store or folder / ".trimodal", progress=terminal
+            encoder, catalog.ids, values, store=common.store_of(folder, store), progress=terminal
         )
         if export is not None:
             export.mkdir(parents=True, exist_ok=True)
@@ -120,7 +124,8 @@ def simulate(
     pictures: Annotated[bool, typer.Option(help="Draw pictures.")] = True,
     vectors: Annotated[bool, typer.Option("--vectors", help="Also write ready-made text and image vectors.")] = False,
     format: Annotated[str, typer.Option(help="csv, jsonl or parquet.")] = "csv",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT holds.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a simulated market that OUT holds.")] = False,
+    json: common.Json = False,
 ) -> None:
     """Write a simulated market: products, pictures, clicks, and the truth behind them.
 
@@ -140,5 +145,8 @@ def simulate(
         overwrite=overwrite,
         progress=terminal,
     )
+    if json:
+        print_json(json_ready(asdict(market)))
+        return
     typer.echo(str(market))
     say(f"a simulated market; look at it with: trimodal check {out}")

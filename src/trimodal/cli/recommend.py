@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from ..clicks import MAX_CLICKS, MIN_CLICKS
-from ..errors import ParameterError
+from ..encoders.base import DEVICES
+from ..encoders.image import DEFAULT_IMAGE as IMAGE
+from ..encoders.text import DEFAULT as TEXT
+from ..errors import ParameterError, check_choice
 from . import common
 from .common import print_json, say, terminal
 
@@ -28,14 +31,14 @@ def fit(
             help="Text encoder: use-multilingual (by pip), sentence-transformers/LaBSE or any other such model, "
             "cls:NAME for a BERT's CLS vector, or a local directory."
         ),
-    ] = "use-multilingual",
+    ] = TEXT,
     image: Annotated[
         str,
         typer.Option(
             help="Image encoder: efficientnet-lite0 (by pip), openai/clip-vit-base-patch32 or any other CLIP, "
             "vgg16, or a local directory."
         ),
-    ] = "efficientnet-lite0",
+    ] = IMAGE,
     click: Annotated[str, typer.Option(help="Preset of Prod2Vec: paper.")] = "paper",
     click_option: Annotated[
         list[str] | None,
@@ -66,7 +69,7 @@ def fit(
 
     Example: trimodal fit shop/ -o shop.bundle --click-option epochs=20 --weight click=2
     """
-    from ..bundle import read_manifest
+    from ..bundle import check_target, read_manifest
     from ..data import read_data
     from ..recommender import Recommender
 
@@ -86,13 +89,15 @@ def fit(
         batch_size=batch_size,
         allow_private_urls=allow_private_urls,
     )
+    check_target(bundle)
     data = read_data(folder, min_clicks=min_clicks, max_clicks=max_clicks, encoding=encoding, max_rejected=max_rejected)
     rejected = data.catalog.rejections.total + (data.clicks.rejections.total if data.clicks else 0)
     if rejected:
         say(f"{rejected:,} rows or values were rejected; `trimodal check {folder}` lists them")
     given = common.read_vectors(vectors, data.catalog.ids)
-    recommender.fit(data.catalog, data.clicks, vectors=given, store=store or folder / ".trimodal", progress=terminal)
+    recommender.fit(data.catalog, data.clicks, vectors=given, store=common.store_of(folder, store), progress=terminal)
     common.report_runs(recommender.runs_)
+    common.warn_of_gaps(recommender)
     version = recommender.save(bundle)
     if json:
         print_json({"bundle": str(bundle), "version": version.name} | read_manifest(version))
@@ -105,15 +110,18 @@ def fit(
 
 
 def _parameter(name: str, text: str) -> object:
+    from dataclasses import asdict
+
     from ..encoders.click import Prod2VecSettings
 
-    default = getattr(Prod2VecSettings(), name, None)
-    if isinstance(default, bool):
+    if isinstance(asdict(Prod2VecSettings()).get(name), bool):
         if text.lower() not in ("true", "false"):
             raise ParameterError(f"--click-option {name}={text}, must be true or false.")
         return text.lower() == "true"
-    value = common.number(f"--click-option {name}=", text)
-    return value if isinstance(default, float) or value != int(value) else int(value)
+    try:
+        return int(text)
+    except ValueError:
+        return common.number(f"--click-option {name}=", text)
 
 
 def similar(
@@ -147,7 +155,9 @@ def similar(
         raise ParameterError("--all and -o FILE go together.")
     if html is not None and product_id is None:
         raise ParameterError("--html goes with a product id.")
-    recommender = Recommender.load(bundle, device=device)
+    check_choice("device", device, DEVICES)
+    # Sizes are enough here: hashing gigabytes for one answer is what `info` is for.
+    recommender = Recommender.load(bundle, verify=False, device=device)
     if out is not None:
         rows = recommender.write_neighbors(out, k, progress=terminal)
         written = {"file": str(out), "products": len(recommender.catalog_), "rows": rows}

@@ -58,9 +58,16 @@ class Prod2VecSettings:
         for name in ("dimension", "window", "min_count", "epochs", "negative"):
             check_int(name, getattr(self, name), low=1)
         check_int("seed", self.seed, low=0, high=2**32 - 1)
-        for name in ("sample", "alpha", "min_alpha"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ParameterError(f"{name} == {getattr(self, name)!r}, must be in [0, 1).")
+        if self.workers is not None:
+            check_int("workers", self.workers, low=1)
+        if not 0 <= self.sample < 1:
+            raise ParameterError(f"sample == {self.sample!r}, must be in [0, 1).")
+        if not 0 < self.alpha < 1:
+            raise ParameterError(f"alpha == {self.alpha!r}, must be in (0, 1).")
+        if not 0 <= self.min_alpha <= self.alpha:
+            raise ParameterError(f"min_alpha == {self.min_alpha!r}, must be in [0, alpha].")
+        if not -10 <= self.ns_exponent <= 10:
+            raise ParameterError(f"ns_exponent == {self.ns_exponent!r}, must be in [-10, 10].")
 
 
 PRESETS = {"paper": Prod2VecSettings()}
@@ -71,7 +78,7 @@ def click_settings(preset: str = "paper", **changes: Any) -> Prod2VecSettings:
     if preset not in PRESETS:
         raise ParameterError(f"click == {preset!r}, must be one of {', '.join(PRESETS)}.")
     base = PRESETS[preset]
-    unknown = [name for name in changes if not hasattr(base, name)]
+    unknown = [name for name in changes if name not in asdict(base)]
     if unknown:
         raise ParameterError(f"unknown click parameter {unknown[0]!r}; there are {', '.join(asdict(base))}.")
     return replace(base, **changes)

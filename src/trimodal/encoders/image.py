@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import EncoderError, MissingExtraError, ParameterError, check_choice, check_int
-from .base import DEVICES, Encoder, import_torch, resolve_device, weights_digest
+from .base import DEVICES, Encoder, available_threads, import_torch, resolve_device, weights_digest
 from .efficientnet import DIMENSION, SIZE, lite0_onnx
 from .hub import first_line, model_folder
 from .pictures import PictureSource
@@ -98,6 +98,12 @@ class PictureEncoder(Encoder):
     def __init__(self, source: PictureSource | None, batch_size: int | None, default_batch: int) -> None:
         self.source = PictureSource(allow_outside=True) if source is None else source
         self.batch_size = default_batch if batch_size is None else check_int("batch_size", batch_size, low=1)
+
+    def reading(self, source: PictureSource) -> Self:
+        """The same model with pictures from elsewhere; the two share everything but the source."""
+        other = copy(self)
+        other.source = source
+        return other
 
     def prepare(self, value: str) -> NDArray[Any]:
         """Read, decode and resize the picture of one `image` value into an array for `encode_prepared`."""
@@ -257,13 +263,6 @@ def _no_progress_bars(transformers: Any) -> Iterator[None]:
         finally:
             if before:
                 switch.enable_progress_bar()
-
-
-def available_threads() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def set_torch_threads(torch: Any, threads: int | None) -> None:

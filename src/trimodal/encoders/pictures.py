@@ -178,6 +178,8 @@ class PictureSource:
         Also read absolute paths and paths that lead out of `root`.
     max_bytes, max_pixels
         Limits of one picture.
+    allow_private
+        Let URLs reach private and loopback addresses.
     fetcher
         Reads the URLs; by default a `Fetcher` with its own defaults, made when the first URL comes.
     """
@@ -189,8 +191,10 @@ class PictureSource:
         allow_outside: bool = False,
         max_bytes: int = MAX_BYTES,
         max_pixels: int = MAX_PIXELS,
+        allow_private: bool = False,
         fetcher: Fetcher | None = None,
     ) -> None:
+        self.allow_private = allow_private
         self.root = Path(os.path.abspath(root))
         self.allow_outside = allow_outside
         self.max_bytes = check_int("max_bytes", max_bytes, low=1)
@@ -264,7 +268,7 @@ class PictureSource:
             return self._fetcher
         with _lazy:  # one lock for all sources, so that a source itself can be sent to another process
             if self._own_fetcher is None:
-                self._own_fetcher = Fetcher(max_bytes=self.max_bytes)
+                self._own_fetcher = Fetcher(max_bytes=self.max_bytes, allow_private=self.allow_private)
             return self._own_fetcher
 
 

