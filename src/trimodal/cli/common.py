@@ -162,9 +162,8 @@ def warn_of_gaps(recommender: Recommender) -> None:
             say(f"warning: no product has a vector in {name}{least}; the others decide alone")
     lonely = recommender.without_modality()
     if lonely:
-        say(
-            f"warning: nothing is known of {len(lonely):,} products, they have no neighbours: {', '.join(lonely[:3])} ..."
-        )
+        first = ", ".join(lonely[:3])
+        say(f"warning: {len(lonely):,} products have no vector, so they have no neighbours; the first: {first}")
 
 
 def neighbor_table(recommender: Recommender, result: SimilarProducts) -> str:
