@@ -13,7 +13,8 @@ from .data import Data, check_data, read_data
 from .embeddings import Embedding, Provenance, State
 from .errors import TrimodalError
 from .fusion import ClickText, EarlyFusion, Fusion, IntermediateFusion, LateFusion
-from .recommender import Neighbor, Recommender, SimilarProducts
+from .recommender import Recommender
+from .results import Neighbor, SimilarProducts
 
 __version__ = "0.1.0"
 

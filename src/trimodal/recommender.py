@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
 from . import persistence
@@ -25,47 +22,11 @@ from .encoders.image import DEFAULT_IMAGE, PictureEncoder, image_encoder
 from .encoders.pictures import PictureSource
 from .encoders.run import EncodingRun, encode_catalog
 from .errors import DataError, EncoderError, NotFittedError, ParameterError, check_choice, check_int, check_share
-from .files import atomic
 from .fusion import Fusion, fusion_strategy
 from .progress import Progress, silent
+from .results import Neighbor, SimilarProducts, write_neighbors
 
 BUILT_IN = ("text", "image", "click")
-
-
-@dataclass(frozen=True)
-class Neighbor:
-    """A similar product: its fused distance, what each modality adds to 1 - distance, and what is known of it."""
-
-    product_id: str
-    distance: float
-    shares: dict[str, float]
-    state: dict[str, str]
-
-
-@dataclass(frozen=True)
-class SimilarProducts:
-    """The products most similar to one, nearest first. Prints as a table."""
-
-    product_id: str | None
-    strategy: str
-    neighbors: tuple[Neighbor, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The shape that `trimodal similar --json` prints."""
-        return asdict(self) | {"neighbors": [asdict(neighbor) for neighbor in self.neighbors]}
-
-    def __iter__(self) -> Iterator[Neighbor]:
-        return iter(self.neighbors)
-
-    def __len__(self) -> int:
-        return len(self.neighbors)
-
-    def __str__(self) -> str:
-        lines = [f"similar to {self.product_id or 'the query'} ({self.strategy} fusion)"]
-        for n in self.neighbors:
-            shares = "  ".join(f"{name} {share:+.3f}" for name, share in n.shares.items())
-            lines.append(f"  {n.distance:.4f}  {n.product_id:<24} {shares}")
-        return "\n".join(lines)
 
 
 class Recommender:
@@ -365,40 +326,7 @@ class Recommender:
         Columns: `product_id`, `rank` (from 1), `neighbor_id`, `distance`, and `share_M` per modality M.
         """
         self._check_fitted()
-        check_int("k", k, low=1)
-        k = min(k, len(self.catalog_))
-        path = Path(path)
-        names = pa.array(list(self.catalog_.ids), pa.string())
-        block, rows = 8192, 0
-        with atomic(path) as temporary, progress("finding neighbours", len(self.catalog_)) as advance:
-            writer = None
-            try:
-                for start in range(0, len(self.catalog_), block):
-                    positions = np.arange(start, min(start + block, len(self.catalog_)))
-                    places = np.empty((len(positions), k), np.int64)
-                    distances = np.empty((len(positions), k), np.float32)
-                    for asked, found, distance in self.fusion_.iter_neighbors(positions, k):
-                        places[asked], distances[asked] = found, distance
-                        advance(len(asked))
-                    row, rank = np.nonzero(places >= 0)
-                    a, b = positions[row], places[row, rank]
-                    shares = self.fusion_.shares(a, b).astype(np.float32)
-                    table = pa.table(
-                        {
-                            "product_id": names.take(pa.array(a)),
-                            "rank": pa.array((rank + 1).astype(np.int32)),
-                            "neighbor_id": names.take(pa.array(b)),
-                            "distance": pa.array(distances[row, rank]),
-                        }
-                        | {f"share_{m}": pa.array(shares[:, i]) for i, m in enumerate(self.fusion_.modalities_)}
-                    )
-                    writer = writer or pq.ParquetWriter(temporary, table.schema)
-                    writer.write_table(table)
-                    rows += len(table)
-            finally:
-                if writer is not None:
-                    writer.close()
-        return rows
+        return write_neighbors(self.fusion_, Path(path), k, progress=progress)
 
     def _described(
         self,

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ..embeddings import Embedding
     from ..encoders.run import EncodingRun
     from ..ids import ProductIds
-    from ..recommender import Recommender, SimilarProducts
+    from ..recommender import Recommender
+    from ..results import SimilarProducts
 
 DataFolder = Annotated[
     Path, typer.Argument(metavar="DATA", help="Folder with products.* and, if there are any, clicks.*.")

@@ -17,7 +17,8 @@ from ..files import atomic
 from .clustering import ClusteringTable
 
 if TYPE_CHECKING:
-    from ..recommender import Recommender, SimilarProducts
+    from ..recommender import Recommender
+    from ..results import SimilarProducts
 
 THUMBNAIL = 160
 """Longest side of a picture in the page, in pixels."""
