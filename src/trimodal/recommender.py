@@ -158,7 +158,15 @@ class Recommender:
                 assert clicks is not None
                 self.embeddings_[name] = self._train(clicks, catalog, progress)
             else:
-                self.embeddings_[name] = self._encode(name, catalog, store, progress)
+                run = self._encode(name, catalog, store, progress)
+                if run.failures and not len(run.embedding.vectors):
+                    first = run.failures[0]
+                    raise DataError(
+                        f"not one {name} could be encoded ({len(run.failures):,} failed); the first, {first.value!r} "
+                        f"of product {first.product_id!r}: {first.reason}. Picture paths are relative to the products "
+                        f"file; --modalities leaves {name} out."
+                    )
+                self.embeddings_[name] = run.embedding
         self.click_counts_ = np.zeros(len(catalog), np.int64) if clicks is None else _counts(clicks, catalog)
         self.catalog_ = catalog
         if not any(len(e.vectors) for e in self.embeddings_.values()):
@@ -246,21 +254,23 @@ class Recommender:
             )
         )
 
-    def _encode(self, modality: str, catalog: Catalog, store: str | Path | None, progress: Progress) -> Embedding:
-        values = catalog.titles if modality == "text" else catalog.images
+    def _encode(
+        self,
+        modality: str,
+        catalog: Catalog,
+        store: str | Path | None,
+        progress: Progress,
+        like: Embedding | None = None,
+    ) -> EncodingRun:
+        """Encode a catalogue's titles or pictures; `like` are vectors that the new ones must be comparable with."""
         encoder = self._encoder(modality, catalog.root)
-        run = encode_catalog(
-            encoder, catalog.ids, values, store=None if store is None else Path(store), progress=progress
-        )
+        if like is not None:
+            self._check_revision(like, encoder)
+        values = catalog.titles if modality == "text" else catalog.images
+        folder = None if store is None else Path(store)
+        run = encode_catalog(encoder, catalog.ids, values, store=folder, progress=progress)
         self.runs_[modality] = run
-        if run.failures and not len(run.embedding.vectors):
-            first = run.failures[0]
-            raise DataError(
-                f"not one {modality} could be encoded ({len(run.failures):,} failed); the first, "
-                f"{first.value!r} of product {first.product_id!r}: {first.reason}. Picture paths are relative to "
-                f"the products file; --modalities leaves {modality} out."
-            )
-        return run.embedding
+        return run
 
     def _train(self, clicks: ClickLog, catalog: Catalog, progress: Progress) -> Embedding:
         if not (catalog.ids.find(clicks.ids) >= 0).any():
@@ -315,7 +325,7 @@ class Recommender:
                     f"the vectors of {name!r} were ready-made; give similar_to(vectors={{{name!r}: ...}})."
                 )
             encoder = self._encoder(name, None, outside=True)
-            self._check_revision(name, encoder)
+            self._check_revision(self.embeddings_[name], encoder)
             given[name] = encoder.encode([str(value)])[0]
         found, distances, shares = self.fusion_.query_positions(given, k)
         return self._described(None, found, distances, shares)
@@ -388,7 +398,10 @@ class Recommender:
             if name in given:
                 fresh = given[name]
             elif name in ("text", "image") and name not in self.given_:
-                fresh = self._fresh(name, old, new, store, progress)
+                if not any(new.titles if name == "text" else new.images):
+                    embeddings[name] = old.aligned(kept).aligned(catalog.ids)
+                    continue
+                fresh = self._encode(name, new, store, progress, like=old).embedding
             else:
                 embeddings[name] = old.aligned(catalog.ids)
                 continue
@@ -403,19 +416,6 @@ class Recommender:
         self._check_fitted()
         known = np.any([e.state > 0 for e in self.embeddings_.values()], axis=0)
         return [self.catalog_.ids[i] for i in np.flatnonzero(~known)]
-
-    def _fresh(
-        self, name: str, old: Embedding, new: Catalog, store: str | Path | None, progress: Progress
-    ) -> Embedding:
-        values = new.titles if name == "text" else new.images
-        if not any(values):
-            none = np.zeros(len(new), np.uint8)
-            return Embedding(name, new.ids, none, np.empty((0, old.dimension), np.float32), old.provenance)
-        encoder = self._encoder(name, new.root)
-        self._check_revision(name, encoder)
-        run = encode_catalog(encoder, new.ids, values, store=None if store is None else Path(store), progress=progress)
-        self.runs_[name] = run
-        return run.embedding
 
     def remove(self, ids: Iterable[str]) -> Self:
         """Remove products; they are nobody's neighbours any more. Raises `UnknownProductError` for one not there."""
@@ -501,11 +501,11 @@ class Recommender:
         if not hasattr(self, "fusion_"):
             raise NotFittedError("the recommender has no products; call fit(catalog, clicks) first.")
 
-    def _check_revision(self, modality: str, encoder: Encoder) -> None:
-        wanted = self.embeddings_[modality].provenance
-        if (wanted.encoder, wanted.revision) != (encoder.name, encoder.revision):
+    def _check_revision(self, like: Embedding, encoder: Encoder) -> None:
+        made = like.provenance
+        if (made.encoder, made.revision) != (encoder.name, encoder.revision):
             raise EncoderError(
-                f"the {modality} vectors come from {wanted.encoder} {wanted.revision}, this machine has "
+                f"the {like.modality} vectors come from {made.encoder} {made.revision}, this machine has "
                 f"{encoder.name} {encoder.revision}; vectors of the two cannot be compared. Fit again."
             )
 

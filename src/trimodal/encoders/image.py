@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -109,9 +110,9 @@ class PictureEncoder(Encoder):
         """Read, decode and resize the picture of one `image` value into an array for `encode_prepared`."""
         return self.prepare_picture(self.source.open(value))
 
+    @abstractmethod
     def prepare_picture(self, picture: Image.Image) -> NDArray[Any]:
         """Resize an upright RGB picture into an array for `encode_prepared`."""
-        raise NotImplementedError
 
     def fingerprint(self, value: str) -> str:
         """Size and time of change of a local picture, the URL of one on the web; see `PictureSource`."""
