@@ -244,6 +244,20 @@ class ClickLog:
         for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             yield names[clicks[start:stop]].tolist()
 
+    def split(self, share: float = 0.2) -> tuple[ClickLog, ClickLog]:
+        """The earlier sessions, and the last `share` of them: for training, and for questions about the future.
+
+        `cleaning` and `rejections` of both speak of the whole log.
+        """
+        check_share("share", share)
+        cut = len(self) - round(share * len(self))
+        parts = self.sessions[:cut], self.sessions[cut:]
+        before, after = (
+            ClickLog(self.ids, part, cleaning=self.cleaning, rejections=self.rejections, records=self.records)
+            for part in parts
+        )
+        return before, after
+
     def counts(self) -> NDArray[np.int64]:
         """Clicks per product in the clean sessions: int64 [n]."""
         return np.bincount(self.arrays()[0], minlength=len(self.ids)).astype(np.int64)

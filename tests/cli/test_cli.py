@@ -128,6 +128,24 @@ def test_change_a_bundle(shop, bundle, tmp_path, capsys):
         assert "00000" in out
 
 
+def test_evaluate_on_a_simulated_market(tmp_path, capsys):
+    size = ["--products", 200, "--sessions", 4000, "--categories", 4, "--seed", 3]
+    data_of(capsys, "simulate", tmp_path / "m", *size)
+    options = ["--click-option", "dimension=16", "--modalities", "text,click"]
+    clicks = data_of(capsys, "evaluate", "clicks", tmp_path / "m", "-k", "10", "--questions", 500, *options)
+    keys = {"strategy", "modalities", "query", "k", "hit_rate", "hit_rate_low", "hit_rate_high", "mrr", "ndcg"}
+    assert all(keys <= set(row) and row["k"] == 10 for row in clicks["rows"])
+    assert {row["query"] for row in clicks["rows"]} == {"last", "session"}
+    data_of(capsys, "fit", tmp_path / "m", "-o", tmp_path / "b", *options)
+    table = data_of(
+        capsys, "evaluate", "clustering", tmp_path / "b", "--categories", "2,4", "--seeds", 1, "--sample", 100
+    )
+    keys = {"modalities", "strategy", "categories", "products", "ari", "ari_low", "ari_high", "ari_without_tsne"}
+    assert all(keys <= set(row) for row in table["rows"])
+    assert {row["categories"] for row in table["rows"]} == {2, 4}
+    assert abs(table["chance"]) < 0.05
+
+
 @pytest.mark.parametrize("fusion", ["early", "late", "click-text"])
 def test_other_strategies_and_subsets(shop, tmp_path, capsys, fusion):
     data_of(capsys, "fit", shop, "-o", tmp_path / "b", "--fusion", fusion, *FAST)
@@ -173,6 +191,10 @@ def test_vectors_of_the_users_own(shop, tmp_path, capsys):
         (["similar", "BUNDLE", "red-cup", "--device", "tpu"], "must be one of auto, cpu, cuda"),
         (["check", "SHOP", "--encoding", "rot13"], "unknown encoding"),
         (["check", "SHOP", "--max-clicks", "20000"], "must be <= 10000"),
+        (["evaluate", "clicks", "SHOP", "--held-out", "2"], "share == 2"),
+        (["evaluate", "clicks", "SHOP", "--held-out", "0"], "no held-out session"),
+        (["evaluate", "clustering", "BUNDLE", "--categories", "some"], "must be a number"),
+        (["evaluate", "clustering", "BUNDLE", "--modalities", "sound"], "'sound' is not in"),
         (["fit", "SHOP", "-o", "OUT", "--device", "tpu"], "must be one of auto, cpu, cuda"),
         (["fit", "SHOP", "-o", "OUT", "--image", "vgg16:nowhere/at/all"], "no such directory"),
         (["fit", "SHOP", "-o", "SHOP"], "is there and is not a bundle"),
@@ -198,6 +220,13 @@ def test_bad_input_is_exit_2_and_one_clear_line(shop, bundle, tmp_path, capsys, 
     assert message in " ".join(err.split())
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["clustering", "clicks"])
+def test_evaluate_has_help_with_an_example(capsys, name):
+    code, out, _ = command(capsys, "evaluate", name, "--help")
+    assert code == 0
+    assert f"trimodal evaluate {name}" in " ".join(out.split())
 
 
 @pytest.mark.parametrize(

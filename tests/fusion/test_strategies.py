@@ -180,6 +180,12 @@ def test_query_by_vectors_equals_the_product_that_has_them():
         by_vector = fusion.query({m: v[5] for m, v in vectors.items()}, 6)
         assert by_vector.ids.tolist() == by_id.ids.tolist()
         np.testing.assert_allclose(by_vector.distances, by_id.distances, atol=1e-6)
+        ids = ProductIds([f"q{i}" for i in range(60)])
+        every = {m: Embedding.join(m, ids, list(ids), v, Provenance("test")) for m, v in vectors.items()}
+        places, distances = fusion.query_many(every, 6)
+        whole = fusion.neighbors(k=6, exclude_self=False)
+        assert [[f"p{j}" for j in row] for row in places] == whole.ids.tolist()
+        np.testing.assert_array_equal(distances, whole.distances)
         partial = fusion.query({"image": vectors["image"][5]}, 3)
         assert partial.ids[0, 0] == "p5"
 
@@ -250,7 +256,9 @@ def test_wrong_arguments_are_one_clear_error():
         fusion.neighbors(["nope"])
     with pytest.raises(ParameterError, match="k == 0"):
         fusion.neighbors(k=0)
-    with pytest.raises(ParameterError, match="3 finite numbers"):
+    with pytest.raises(ParameterError, match="has 2 numbers, must have 3"):
         fusion.query({"text": [1.0, 2.0]})
+    with pytest.raises(ParameterError, match="finite numbers, not all 0"):
+        fusion.query({"text": [0.0, 0.0, 0.0]})
     with pytest.raises(ParameterError, match="'sound' is not in use"):
         fusion.query({"sound": [1.0]})

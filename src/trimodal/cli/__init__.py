@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ..errors import TrimodalError
-from . import bundle, data, demo, recommend
+from . import bundle, data, demo, evaluate, recommend
 
 app = typer.Typer(
     name="trimodal",
@@ -20,6 +20,7 @@ app = typer.Typer(
 data.register(app)
 recommend.register(app)
 bundle.register(app)
+evaluate.register(app)
 demo.register(app)
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,9 @@ Device = Annotated[str, typer.Option(help="Where models run: auto, cpu or cuda."
 BatchSize = Annotated[int | None, typer.Option(help="Titles or pictures per batch.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 PrivateUrls = Annotated[bool, typer.Option("--allow-private-urls", help="Fetch pictures from private addresses too.")]
+ClickOption = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Prod2Vec parameter, such as epochs=20. Repeatable.")
+]
 Vectors = Annotated[
     list[str] | None,
     typer.Option(
@@ -124,6 +128,24 @@ def number(option: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise ParameterError(f"{option} {text!r}, must be a number.") from None
+
+
+def click_parameters(values: list[str] | None) -> dict[str, object]:
+    """Turn --click-option NAME=VALUE options into Prod2Vec parameters."""
+    return {name: _click_parameter(name, value) for name, value in pairs("--click-option", values).items()}
+
+
+def _click_parameter(name: str, text: str) -> object:
+    from ..encoders.click import Prod2VecSettings
+
+    if isinstance(asdict(Prod2VecSettings()).get(name), bool):
+        if text.lower() not in ("true", "false"):
+            raise ParameterError(f"--click-option {name}={text}, must be true or false.")
+        return text.lower() == "true"
+    try:
+        return int(text)
+    except ValueError:
+        return number(f"--click-option {name}=", text)
 
 
 def names(text: str | None) -> list[str] | None:

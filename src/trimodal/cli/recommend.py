@@ -40,10 +40,7 @@ def fit(
         ),
     ] = IMAGE,
     click: Annotated[str, typer.Option(help="Preset of Prod2Vec: paper.")] = "paper",
-    click_option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Prod2Vec parameter, such as epochs=20. Repeatable."),
-    ] = None,
+    click_option: common.ClickOption = None,
     fusion: Annotated[str, typer.Option(help="intermediate, early, late or click-text.")] = "intermediate",
     modalities: Annotated[
         str | None, typer.Option(help="Which to use, comma-separated. [default: all that the data has]")
@@ -77,9 +74,7 @@ def fit(
         text=text,
         image=image,
         click=click,
-        click_parameters={
-            name: _parameter(name, value) for name, value in common.pairs("--click-option", click_option).items()
-        },
+        click_parameters=common.click_parameters(click_option),
         fusion=fusion,
         modalities=common.names(modalities),
         weights={n: common.number("--weight", v) for n, v in common.pairs("--weight", weight).items()},
@@ -107,21 +102,6 @@ def fit(
             typer.echo(
                 f"  {name:<12}{len(e.vectors):>10,} of {len(e.ids):,} products, {e.dimension}-d, {e.provenance.encoder}"
             )
-
-
-def _parameter(name: str, text: str) -> object:
-    from dataclasses import asdict
-
-    from ..encoders.click import Prod2VecSettings
-
-    if isinstance(asdict(Prod2VecSettings()).get(name), bool):
-        if text.lower() not in ("true", "false"):
-            raise ParameterError(f"--click-option {name}={text}, must be true or false.")
-        return text.lower() == "true"
-    try:
-        return int(text)
-    except ValueError:
-        return common.number(f"--click-option {name}=", text)
 
 
 def similar(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..embeddings import Embedding
 from ..errors import DataError, check_int
-from ..fusion import EarlyFusion, Fusion, IntermediateFusion, LateFusion
+from ..fusion import EarlyFusion, Fusion, LateFusion, fusion_strategy
 from ..ids import ProductIds
 from ..progress import Progress, silent
 
@@ -77,10 +77,75 @@ class ClusteringTable:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class ClusteringReport:
+    """The paper's Tables II and III: the grid at one number of categories, and all modalities against click alone."""
+
+    grid: ClusteringTable
+    series: tuple[ClusteringTable, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The shape that `trimodal evaluate clustering --json` prints."""
+        tables = (self.grid, *self.series)
+        rows = [asdict(row) for table in tables for row in table.rows]
+        chances = {str(table.rows[0].categories): table.chance for table in tables}
+        skipped = self.grid.skipped
+        return {"rows": rows, "chance": self.grid.chance, "chance_by_categories": chances, "skipped": skipped}
+
+    def __str__(self) -> str:
+        lines = [str(self.grid), ""]
+        if self.series:
+            first = self.series[0].rows
+            lines.append("intermediate fusion by number of categories")
+            heads = ["+".join(row.modalities) for row in first]
+            lines.append(f"{'categories':>10}{'products':>10}" + "".join(f"{h:>24}" for h in heads) + f"{'chance':>10}")
+        for table in self.series:
+            cells = "".join(f"{_spread(row):>24}" for row in table.rows)
+            row = table.rows[0]
+            lines.append(f"{row.categories:>10}{row.products:>10,}{cells}{table.chance:>10.4f}")
+        return "\n".join(lines)
+
+
+def evaluate_clustering(
+    embeddings: Mapping[str, Embedding],
+    categories: Sequence[str | None],
+    *,
+    counts: Sequence[int] = (3, 20, 50),
+    sample: int = 2000,
+    seeds: int = 3,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> ClusteringReport:
+    """Tables II and III. The k categories of a table are the k largest; a k that the data has not is left out.
+
+    The grid is run at 20 categories if that is among `counts`, else at the first of them.
+    """
+    there = len({c for c in categories if c is not None})
+    for count in counts:
+        check_int("categories", count, low=2)
+    usable = sorted({min(count, there) for count in counts})
+    main = min(20, there) if 20 in counts else min(counts[0], there)
+    shared = {"sample": sample, "seeds": seeds, "seed": seed, "progress": progress}
+    grid = clustering_table(embeddings, categories, largest=main, **shared)  # type: ignore[arg-type]
+    if "click" not in embeddings or len(embeddings) < 2:
+        return ClusteringReport(grid, ())
+    cells = [(tuple(embeddings), "intermediate"), (("click",), "intermediate")]
+    series = []
+    for count in usable:
+        if count == main:  # the grid has these two already
+            rows = [row for cell in cells for row in grid.rows if (row.modalities, row.strategy) == cell]
+            series.append(ClusteringTable(tuple(rows), grid.chance, grid.skipped))
+        else:
+            series.append(clustering_table(embeddings, categories, largest=count, cells=cells, **shared))  # type: ignore[arg-type]
+    return ClusteringReport(grid, tuple(series))
+
+
 def clustering_table(
     embeddings: Mapping[str, Embedding],
     categories: Sequence[str | None],
     *,
+    largest: int | None = None,
+    cells: Sequence[tuple[tuple[str, ...], str]] | None = None,
     sample: int = 2000,
     seeds: int = 1,
     seed: int = 0,
@@ -97,6 +162,10 @@ def clustering_table(
         Over the same product ids, n of them.
     categories
         Label per product [n], None where it has none.
+    largest
+        Keep the products of so many categories, the largest ones; None for all.
+    cells
+        Which (modalities, strategy) to run; None for all of them.
     sample
         How many products at most.
     seeds
@@ -111,7 +180,12 @@ def clustering_table(
     ids = next(iter(embeddings.values())).ids
     labels = np.array(["" if c is None else c for c in categories], dtype=object)
     complete = (labels != "") & np.all([e.aligned(ids).state > 0 for e in embeddings.values()], axis=0)
-    chosen = stratified(labels, np.flatnonzero(complete), check_int("sample", sample, low=10), seed)
+    chosen = np.flatnonzero(complete)
+    if largest is not None and len(chosen):
+        names, sizes = np.unique(labels[chosen].astype(str), return_counts=True)
+        kept = names[np.lexsort((names, -sizes))[:largest]]
+        chosen = chosen[np.isin(labels[chosen].astype(str), kept)]
+    chosen = stratified(labels, chosen, check_int("sample", sample, low=10), seed)
     names, truth = np.unique(labels[chosen].astype(str), return_inverse=True)
     if len(names) < 2 or len(chosen) < 10:
         raise DataError(
@@ -120,37 +194,28 @@ def clustering_table(
         )
     part = ProductIds([ids[i] for i in chosen])
     some = {name: e.aligned(part) for name, e in embeddings.items()}
-    subsets = [s for size in range(1, len(some) + 1) for s in combinations(some, size)]
-    cells = [
-        (subset, strategy)
-        for subset in subsets
-        for strategy in (EarlyFusion, IntermediateFusion, LateFusion)
-        if not (strategy is LateFusion and len(subset) == 1)  # one modality's clusters are the answer already
-    ]
+    cells = _all_cells(tuple(some)) if cells is None else cells
     rows = []
-    with progress("clustering protocol", len(cells) * seeds) as advance:
-        for subset, strategy in cells:
+    with progress(f"clustering, {len(names)} categories", len(cells) * seeds) as advance:
+        for subset, name in cells:
             scores, plain = [], []
-            for repeat in range(seeds):
-                fusion = (
-                    LateFusion(subset, clusters=len(names), seed=seed + repeat)
-                    if strategy is LateFusion
-                    else strategy(subset)
-                ).fit(some)
-                scores.append(protocol_ari(fusion, some, truth, seed=seed + repeat))
-                plain.append(_kmeans_ari(_features(fusion, some), truth, seed + repeat))
+            for repeat in range(seed, seed + seeds):
+                settings = {"clusters": len(names), "seed": repeat} if name == "late" else {}
+                fusion = fusion_strategy(name, modalities=subset, **settings).fit(some)
+                scores.append(protocol_ari(fusion, some, truth, seed=repeat))
+                plain.append(_kmeans_ari(_features(fusion, some), truth, repeat))
                 advance(1)
             rows.append(
                 ClusteringRow(
-                    subset,
-                    strategy.name,
-                    len(names),
-                    len(part),
-                    seeds,
-                    float(np.mean(scores)),
-                    float(np.min(scores)),
-                    float(np.max(scores)),
-                    float(np.mean(plain)),
+                    modalities=subset,
+                    strategy=name,
+                    categories=len(names),
+                    products=len(part),
+                    seeds=seeds,
+                    ari=float(np.mean(scores)),
+                    ari_low=float(np.min(scores)),
+                    ari_high=float(np.max(scores)),
+                    ari_without_tsne=float(np.mean(plain)),
                 )
             )
     from sklearn.metrics import adjusted_rand_score
@@ -158,6 +223,12 @@ def clustering_table(
     rng = np.random.default_rng(seed)
     chance = float(np.mean([adjusted_rand_score(truth, rng.permutation(truth)) for _ in range(100)]))
     return ClusteringTable(tuple(rows), chance, int(len(ids) - complete.sum()))
+
+
+def _all_cells(modalities: Sequence[str]) -> list[tuple[tuple[str, ...], str]]:
+    """Every subset with every strategy; late fusion of one modality is left out, as its clusters are the answer."""
+    subsets = [s for size in range(1, len(modalities) + 1) for s in combinations(modalities, size)]
+    return [(s, name) for s in subsets for name in ("early", "intermediate", "late") if name != "late" or len(s) > 1]
 
 
 def protocol_ari(

@@ -206,6 +206,31 @@ class Fusion(ABC):
         places, distances, _ = self.query_positions(vectors, k)
         return Neighbors(self._names(places[None]), distances[None])
 
+    def query_many(
+        self, embeddings: Mapping[str, Embedding], k: int = 15
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Nearest products of many that are not in the catalogue.
+
+        Parameters
+        ----------
+        embeddings
+            Their vectors in any subset of the modalities, all over the same q ids.
+
+        Returns
+        -------
+        positions, distances
+            int64 and float32 [q, min(k, n)]; -1 and NaN where there are no more.
+        """
+        self._fitted()
+        ids = next(iter(embeddings.values())).ids
+        points = self._foreign_points(embeddings, ids)
+        k = min(check_int("k", k, low=1), len(self.ids_))
+        places = np.full((len(ids), k), -1, np.int64)
+        distances = np.full((len(ids), k), np.nan, np.float32)
+        for block, found, distance in search(_Search(self, points, np.full(len(ids), -1)), k):
+            places[points.order[block]], distances[points.order[block]] = found, distance
+        return places, distances
+
     def query_positions(
         self, vectors: Mapping[str, ArrayLike], k: int = 15
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]]:
@@ -248,24 +273,34 @@ class Fusion(ABC):
         return np.array([*self.ids_, None], dtype=object)[places]
 
     def _query_points(self, vectors: Mapping[str, ArrayLike]) -> Points:
-        unknown = [name for name in vectors if name not in self.modalities_]
-        if unknown:
-            raise ParameterError(f"modality {unknown[0]!r} is not in use; in use: {', '.join(self.modalities_)}.")
         if not vectors:
             raise ParameterError(f"a query needs a vector in one of: {', '.join(self.modalities_)}.")
         ids = ProductIds(["query"])
         embeddings = {}
-        for name, dimension in zip(self.modalities_, self._dimensions, strict=True):
-            vector = np.asarray(vectors.get(name, np.empty(0)), np.float32).reshape(-1)
-            if name in vectors and (len(vector) != dimension or not usable_rows(vector[None])[0]):
-                raise ParameterError(
-                    f"vector of {name} must be {dimension} finite numbers, not all 0; got {len(vector)}."
-                )
-            has = name in vectors
-            state = np.array([State.KNOWN if has else State.MISSING], np.uint8)
-            matrix = vector[None] if has else np.empty((0, dimension), np.float32)
-            embeddings[name] = Embedding(name, ids, state, matrix, Provenance("query"))
-        return self._place(Points.of(embeddings, self.modalities_, ids))
+        for name, value in vectors.items():
+            vector = np.asarray(value, np.float32).reshape(-1)
+            if not usable_rows(vector[None])[0]:
+                raise ParameterError(f"vector of {name} must be finite numbers, not all 0.")
+            state = np.array([State.KNOWN], np.uint8)
+            embeddings[name] = Embedding(name, ids, state, vector[None], Provenance("query"))
+        return self._foreign_points(embeddings, ids)
+
+    def _foreign_points(self, embeddings: Mapping[str, Embedding], ids: ProductIds) -> Points:
+        """Points of products that are not in the catalogue; a modality that is not given is missing."""
+        for name, embedding in embeddings.items():
+            if name not in self.modalities_:
+                raise ParameterError(f"modality {name!r} is not in use; in use: {', '.join(self.modalities_)}.")
+            wanted = self._dimensions[self.modalities_.index(name)]
+            if embedding.dimension != wanted:
+                raise ParameterError(f"a vector of {name} has {embedding.dimension} numbers, must have {wanted}.")
+        nothing = np.zeros(len(ids), np.uint8)
+        complete = {
+            name: embeddings[name]
+            if name in embeddings
+            else Embedding(name, ids, nothing, np.empty((0, dimension), np.float32), Provenance("none"))
+            for name, dimension in zip(self.modalities_, self._dimensions, strict=True)
+        }
+        return self._place(Points.of(complete, self.modalities_, ids))
 
     def _cosines(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.float64]:
         """Cosine per modality of pairs: [p, M], 0 where either is missing."""
