@@ -50,6 +50,33 @@ def test_a_version_made_from_an_old_one_is_refused(tmp_path):
     assert bundles.verify(bundles.current(bundle))["note"] == "b"
 
 
+def test_rollback_goes_past_damaged_versions_and_publish_goes_on(tmp_path):
+    bundle = tmp_path / "b"
+    for n in range(4):
+        bundles.publish(bundle, writer(str(n)), keep=4)
+    (bundle / "000003/sub/data.txt").write_text("damaged")
+    assert bundles.rollback(bundle).name == "000002"
+    (bundle / "000004/manifest.json").unlink()
+    assert bundles.publish(bundle, writer("new"), keep=4).name == "000005"
+    assert bundles.rollback(bundle).name == "000002"
+
+
+def test_a_lost_parent_or_pointer_loses_no_good_version(tmp_path):
+    bundle = tmp_path / "b"
+    for n in range(4):
+        bundles.publish(bundle, writer(str(n)), keep=4)
+    (bundle / "000003/manifest.json").unlink()
+    bundles.publish(bundle, writer("5"), keep=3)
+    assert bundles.versions(bundle) == ["000002", "000004", "000005"]
+    (bundle / "CURRENT").unlink()
+    with pytest.raises(BundleError, match="rollback"):
+        bundles.current(bundle)
+    bundles.publish(bundle, writer("6"), keep=3)
+    assert bundles.versions(bundle) == ["000004", "000005", "000006"]
+    (bundle / "CURRENT").unlink()
+    assert bundles.rollback(bundle).name == "000006"
+
+
 def test_folders_named_like_numbers_are_not_versions(tmp_path):
     for year in ("2019", "2020", "201901"):
         (tmp_path / year).mkdir()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -64,6 +66,12 @@ def test_prices_of_a_wrong_type_are_refused(price):
         Catalog.from_records(pl.DataFrame({"product_id": ["a"], "title": ["x"], "price": price}))
 
 
+def test_prices_with_a_decimal_comma():
+    prices = ["9,90", "1,234", "10", " 3,5 "]
+    catalog = Catalog.from_records([{"product_id": str(i), "title": "x", "price": p} for i, p in enumerate(prices)])
+    assert catalog.frame["price"].to_list() == [9.9, None, 10.0, 3.5]
+
+
 def test_other_columns_are_carried_along_whatever_their_name():
     catalog = Catalog.from_records([{"product_id": "a", "title": "x", "row": "A7"}])
     assert catalog.frame["row"].to_list() == ["A7"]
@@ -90,6 +98,11 @@ def test_extended_replaces_and_points_pictures_at_their_own_folder(tmp_path):
     assert both.images == ["a.jpg", "b.jpg", "https://shop.example/c.jpg"]
     assert both.image_roots() == [tmp_path, tmp_path / "new", tmp_path / "new"]
     assert list(both.without(["a"]).ids) == ["b", "c"]
+    here = Catalog.from_records([{"product_id": "d", "title": "w", "image": "d.jpg"}])
+    assert both.extended(here).image_roots()[3] == Path.cwd()
+    assert here.extended(both).image_roots() == [None, tmp_path, tmp_path / "new", tmp_path / "new"]
+    with pytest.raises(DataError, match="reserved"):
+        Catalog.from_records([{"product_id": "d", "title": "w", "__root__": "/"}])
 
 
 def test_read_takes_a_folder_or_a_file(shop):

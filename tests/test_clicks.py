@@ -176,12 +176,13 @@ def test_timestamps_of_many_kinds():
         "1700000000",
         "1700000000000",
     ]
-    good += ["1700000000.0", "2023-11-14T22:13:20.000"]
+    good += ["1700000000.0", "2023-11-14T22:13:20.000", " 1700000000 "]
     assert parse_timestamps(pl.Series(good)).to_list() == [at] * len(good)
     assert parse_timestamps(pl.Series(["2023-11-14T22:13", "2023-11-14"])).to_list() == [
         at - 20_000_000,
         at - (22 * 3600 + 13 * 60 + 20) * 1_000_000,
     ]
+    assert parse_timestamps(pl.Series(["2023-11-14T22:13Z"])).to_list() == [at - 20_000_000]
     assert parse_timestamps(pl.Series(["", None, "soon"])).to_list() == [None] * 3
     assert parse_timestamps(pl.Series([1_700_000_000, None])).to_list() == [at, None]
     assert parse_timestamps(pl.Series([1.7e18])).to_list() == [at]

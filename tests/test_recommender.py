@@ -10,6 +10,7 @@ from PIL import Image
 
 from trimodal import Catalog, ClickLog, Embedding, Provenance, Recommender, read_data
 from trimodal.errors import DataError, EncoderError, NotFittedError, ParameterError, UnknownProductError
+from trimodal.ids import ProductIds
 
 SMALL = {"dimension": 16, "epochs": 20, "sample": 0.0}
 
@@ -245,6 +246,45 @@ def test_another_encoder_than_the_bundles_is_refused(fitted, tmp_path):
     object.__setattr__(back.embeddings_["text"].provenance, "revision", "another")
     with pytest.raises(EncoderError, match="cannot be compared"):
         back.similar_to(title="x")
+
+
+def test_a_fit_that_fails_leaves_what_was_fitted(fitted, data):
+    before = fitted.similar("red-shoe", 5)
+    ghosts = Embedding.join("style", ProductIds(["x"]), ["x"], np.ones((1, 2), np.float32), Provenance("none"))
+    with pytest.raises(DataError, match="for none of the products"):
+        fitted.fit(data.catalog, data.clicks, vectors={"style": ghosts})
+    assert fitted.similar("red-shoe", 5) == before
+
+
+def test_settings_of_numpy_numbers_can_be_saved(data, tmp_path):
+    recommender = Recommender(fusion="late", clusters=np.int64(3), weights={"text": np.float32(2)}, modalities=["text"])
+    recommender.fit(data.catalog).save(tmp_path / "b")
+    assert Recommender.load(tmp_path / "b").similar("red-cup", 3) == recommender.similar("red-cup", 3)
+
+
+def test_a_damaged_file_is_not_carried_into_a_new_version(fitted, tmp_path):
+    version = fitted.save(tmp_path / "b")
+    loaded = Recommender.load(tmp_path / "b")
+    file = version / "embeddings/text.parquet"
+    data = bytearray(file.read_bytes())
+    data[200] ^= 1
+    file.write_bytes(data)
+    loaded.save(tmp_path / "b")
+    back = Recommender.load(tmp_path / "b")
+    assert back.similar("red-shoe", 5) == fitted.similar("red-shoe", 5)
+
+
+def test_ready_made_vectors_follow_their_products(data):
+    ids = data.catalog.ids
+    style = Embedding.join("style", ids, list(ids), np.eye(9, dtype=np.float32), Provenance("hand"))
+    recommender = Recommender(modalities=["text", "style"]).fit(data.catalog, vectors={"style": style})
+    recommender.add([{"product_id": "red-cup", "title": "a new title"}])
+    assert recommender.embeddings_["style"].vector("red-cup") is not None
+    ghosts = Embedding.join("style", ProductIds(["x"]), ["x"], np.ones((1, 9), np.float32), Provenance("none"))
+    with pytest.raises(DataError, match="for none of these products"):
+        recommender.add([{"product_id": "new", "title": "y"}], vectors={"style": ghosts})
+    assert "new" not in recommender.catalog_.ids
+    assert len(recommender.remove("red-cup").catalog_) == 8
 
 
 def test_not_fitted():

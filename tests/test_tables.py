@@ -40,6 +40,8 @@ def test_csv_numbers_rows_and_names_those_that_do_not_parse(tmp_path):
         (["1,a", '2,"b', '3,c"', "4,d"], ["1", "4"], [2, 3]),
         (["1,a", '2,"b', "3,c", '4,"d', "5,e", "x,y,z", "6,f"], ["1", "5", "6"], [2, 3, 4, 6]),
         (['1,"two', 'lines"', "2,b"], ["1", "2"], []),
+        (['1,"Set of', "2 cups, white", 'new"', "2,b"], ["1", "2"], []),
+        (['1,"Nice', 'red, blue"', "2,b"], ["1", "2"], []),
     ],
 )
 def test_a_quote_left_open_does_not_swallow_rows_silently(tmp_path, lines, kept, bad):
@@ -80,6 +82,40 @@ def test_utf16_is_one_clear_error(tmp_path):
             read(path)
 
 
+@pytest.mark.parametrize(
+    ("lines", "kept", "bad"),
+    [
+        (["1,a,9", '2,"b,9', "3,c,9", "4,d,9"], ["1"], [2, 3, 4]),
+        (["1,a,9", '2,"b,9', '3,"c,9', "4,d,9"], ["1", "4"], [2, 3]),
+        (["1,a,9", '2,"b,9', '3,"c, red",9', "4,d,9"], ["1", "4"], [2, 3]),
+        (["1,a,9", '2,"b,9', "3,c,9", "4,d", '5,"e,1', "6,f,9"], ["1", "6"], [2, 3, 4, 5]),
+        (['1,a,"Good shoes.', "red, blue, green", 'Cheap"', "2,b,9"], ["1", "2"], []),
+    ],
+)
+def test_a_quote_left_open_in_a_column_that_is_not_the_last(tmp_path, lines, kept, bad):
+    path = tmp_path / "products.csv"
+    path.write_text("product_id,title,note\n" + "\n".join(lines) + "\n")
+    table, records, found = read(path)
+    assert table["product_id"].to_list() == kept
+    assert [row for row, _ in found] == bad
+    assert records == len(kept) + len(bad)
+    assert table[ROW].to_list() == [i + 1 for i in range(records) if i + 1 not in bad]
+
+
+def test_one_wrong_byte_costs_a_row_in_any_encoding(tmp_path):
+    path = tmp_path / "products.csv"
+    path.write_bytes("product_id;title;price\n1;Çay;2\n2;x".encode("cp1254") + b"\x81y;3\n3;z;4\n")
+    table, records, bad = read(path, encoding="cp1254")
+    assert table["title"].to_list() == ["Çay", "z"]
+    assert (records, [row for row, _ in bad]) == (3, [2])
+
+
+def test_the_delimiter_is_the_one_that_makes_the_columns(tmp_path):
+    path = tmp_path / "products.csv"
+    path.write_text('product_id;title;"Fiyat, TL"\n1;a;9\n')
+    assert read(path)[0].columns[:3] == ["product_id", "title", "Fiyat, TL"]
+
+
 def test_jsonl_good_and_broken(tmp_path):
     path = tmp_path / "products.jsonl"
     rows = [{"product_id": "a", "title": "x"}, {"product_id": 7, "title": None, "extra": 1.5}]
@@ -115,6 +151,14 @@ def test_jsonl_names_values_of_a_wrong_type_and_takes_a_byte_order_mark(tmp_path
         (2, "product_id is a float"),
         (3, "product_id is a dict"),
         (4, "not a JSON object on one line"),
+    ]
+    mixed = ['{"product_id": "a"}', '{"product_id": true}', '{"product_id": "\\ud83d"}', '{"product_id": ["x"]}']
+    path.write_text("\n".join(mixed) + "\n")
+    table, records = read_table(path, rejections, required=["product_id"], text=["product_id"])
+    assert (table["product_id"].to_list(), records) == (["a"], 4)
+    path.write_text('{"product_id": "2024-01-01"}\n')
+    assert read_table(path, rejections, required=["product_id"], text=["product_id"])[0]["product_id"].to_list() == [
+        "2024-01-01"
     ]
     path.write_text("\n".join(lines[:1]) + "\n", encoding="utf-16")
     assert read(path, encoding="utf-16")[0]["product_id"].to_list() == ["a"]

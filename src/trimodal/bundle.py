@@ -62,7 +62,7 @@ def publish(
     bundle.mkdir(parents=True, exist_ok=True)
     # The lock goes with its process, so a draft that is there while we hold it was left by one that was killed.
     with FileLock(bundle / ".lock"):
-        parent = _pointed(bundle)
+        parent = _pointed(bundle) or next(reversed(versions(bundle)), None)
         if base is not None and base != parent:
             raise BundleError(
                 f"{bundle} has changed since it was loaded ({base} then, {parent} now); nothing was changed, "
@@ -74,7 +74,8 @@ def publish(
         draft.mkdir()
         try:
             _write(draft, write, parent)
-            number = max((int(name) for name in versions(bundle)), default=0) + 1
+            taken = (int(path.name) for path in bundle.iterdir() if _VERSION.fullmatch(path.name))
+            number = max(taken, default=0) + 1
             version = bundle / f"{number:06d}"
             os.rename(draft, version)
         finally:
@@ -102,8 +103,9 @@ def _write(draft: Path, write: Callable[[Path], Mapping[str, Any]], parent: str 
     }
     for name in manifest["files"]:
         flush(draft / name)
+    text = json.dumps(manifest, indent=2, default=_plain)
     with atomic(draft / _MANIFEST) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")
     flush(draft)
     verify(draft)
 
@@ -111,6 +113,8 @@ def _write(draft: Path, write: Callable[[Path], Mapping[str, Any]], parent: str 
 def current(bundle: Path) -> Path:
     """The folder of the current version. Raises `BundleError` if this is not a bundle."""
     name = _pointed(bundle)
+    if name is None and versions(bundle):
+        raise BundleError(f"{bundle} has lost its file {_CURRENT}; `trimodal rollback` takes the newest version.")
     if name is None:
         raise BundleError(f"{bundle} is not a bundle (it has no file {_CURRENT}); make one with `trimodal fit`.")
     if name not in versions(bundle):
@@ -171,23 +175,33 @@ def rollback(bundle: Path) -> Path:
         there = versions(bundle)
         now = _pointed(bundle)
         before = _line(bundle, now)[1:] if now in there else there[::-1]
-        if not before:
-            raise BundleError(f"{bundle} holds no version before {now}.")
-        verify(bundle / before[0])
-        _point(bundle, before[0])
-    return bundle / before[0]
+        for name in before:
+            try:
+                verify(bundle / name)
+            except BundleError:
+                continue  # damaged as well: go on back
+            _point(bundle, name)
+            return bundle / name
+    raise BundleError(f"{bundle} holds no {'undamaged ' if before else ''}version before {now}.")
 
 
 def _line(bundle: Path, name: str | None) -> list[str]:
-    """A version, the one that it was made from, and so on back, as far as they are there."""
+    """A version, the one that it was made from, and so on back; where that is gone, the newest older one."""
     there = versions(bundle)
     line: list[str] = []
-    while name in there and name not in line:
-        line.append(name)
-        try:
-            name = read_manifest(bundle / name).get("parent")
-        except BundleError:  # a damaged version does not say; the newest older one is the best guess
-            name = next((other for other in reversed(there) if int(other) < int(line[-1])), None)
+    while name is not None:
+        if name in there:
+            line.append(name)
+            try:
+                parent = read_manifest(bundle / name).get("parent")
+            except BundleError:
+                parent = name  # it does not say: the newest older one is the best guess
+            if parent is None:
+                break
+            name = parent
+        if name not in there or name in line:
+            older = [other for other in there if int(other) < int(line[-1] if line else name)]
+            name = older[-1] if older else None
     return line
 
 
@@ -196,12 +210,21 @@ def _pointed(bundle: Path) -> str | None:
     return pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else None
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Put a file of an earlier version into a new one, without writing its bytes again where possible."""
+def reuse(version: Path, name: str, target: Path) -> bool:
+    """Put a file of an earlier version into a new one without writing it again; False if it is not what it was."""
+    source = version / name
     try:
+        if sha256(source) != read_manifest(version)["files"][name]["sha256"]:
+            return False
         os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    except (OSError, KeyError, BundleError):
+        return False
+    return True
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as one of Python's."""
+    return value.item()
 
 
 def _occupied(folder: Path) -> bool:

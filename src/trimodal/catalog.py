@@ -10,7 +10,7 @@ import polars as pl
 
 from .errors import DataError, check_share
 from .ids import ProductIds
-from .rejections import Rejections
+from .rejections import MAX_REJECTED, Rejections
 from .tables import ROW, as_text, find_table, read_table, require_columns
 
 REQUIRED = ("product_id", "title")
@@ -49,7 +49,7 @@ class Catalog:
         self.ids = ProductIds(frame["product_id"])
 
     @classmethod
-    def read(cls, path: str | Path, *, encoding: str = "utf-8", max_rejected: float = 0.1) -> Catalog:
+    def read(cls, path: str | Path, *, encoding: str = "utf-8", max_rejected: float = MAX_REJECTED) -> Catalog:
         """Read and check a products file, or the `products.*` of a data folder.
 
         Raises
@@ -73,7 +73,7 @@ class Catalog:
         products: pl.DataFrame | Iterable[Mapping[str, Any]],
         *,
         root: str | Path | None = None,
-        max_rejected: float = 0.1,
+        max_rejected: float = MAX_REJECTED,
     ) -> Catalog:
         """Check products given as a Polars frame or as mappings with the keys of the products file."""
         frame = (
@@ -95,6 +95,8 @@ class Catalog:
         max_rejected: float,
     ) -> Catalog:
         check_share("max_rejected", max_rejected)
+        if ROOT in table.columns:
+            raise DataError(f"{file}: a column is named {ROOT!r}, which is reserved; rename it.")
         table = as_text(table, file, TEXT)
 
         def reject(condition: pl.Expr, reason: str) -> None:
@@ -120,6 +122,9 @@ class Catalog:
             dtype = table.schema["price"]
             if not (dtype.is_numeric() or dtype in (pl.String, pl.Null)):
                 raise DataError(f"{file}: column 'price' is of type {dtype}, must be a number or text.")
+            if dtype == pl.String:  # 9,90 is 9.90; what 1,234 is nobody knows
+                decimal = pl.col("price").str.strip_chars().str.replace(r"^(\d+),(\d{1,2})$", "$1.$2")
+                table = table.with_columns(decimal.alias("price"))
             price = pl.col("price").cast(pl.Float64, strict=False)
             price = pl.when(price.is_finite() & (price >= 0)).then(price)
             given = pl.col("price").is_not_null()
@@ -177,9 +182,9 @@ class Catalog:
         shared = [product_id for product_id in other.ids if product_id in self.ids]
         kept = (self.without(shared) if shared else self).frame
         added = other.frame
-        if other.root != self.root and ROOT not in added.columns:
-            folder = None if other.root is None else str(other.root.resolve())
-            added = added.with_columns(pl.lit(folder, pl.String).alias(ROOT))
+        if other.root != self.root or ROOT in added.columns:
+            roots = [str((root or Path()).resolve()) for root in other.image_roots()]
+            added = added.with_columns(pl.Series(ROOT, roots, dtype=pl.String))
         try:
             return self._with(pl.concat([kept, added], how="diagonal_relaxed"))
         except pl.exceptions.PolarsError as error:

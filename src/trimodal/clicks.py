@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .errors import DataError, check_int, check_share
 from .ids import ProductIds
-from .rejections import KEEP_PER_REASON, Rejections
+from .rejections import KEEP_PER_REASON, MAX_REJECTED, Rejections
 from .tables import ROW, read_table, require_columns
 
 REQUIRED = ("session_id", "product_id", "timestamp")
@@ -107,12 +107,14 @@ class ClickLog:
         cleaning: Cleaning,
         rejections: Rejections,
         records: int,
+        file: str,
     ) -> None:
         self.ids = ids
         self.sessions = sessions
         self.cleaning = cleaning
         self.rejections = rejections
         self.records = records
+        self.file = file
 
     @classmethod
     def read(
@@ -123,7 +125,7 @@ class ClickLog:
         min_clicks: int = MIN_CLICKS,
         max_clicks: int = MAX_CLICKS,
         encoding: str = "utf-8",
-        max_rejected: float = 0.1,
+        max_rejected: float = MAX_REJECTED,
     ) -> ClickLog:
         """Read a clicks file and clean it into sessions over the products `ids`.
 
@@ -174,7 +176,7 @@ class ClickLog:
         *,
         min_clicks: int = MIN_CLICKS,
         max_clicks: int = MAX_CLICKS,
-        max_rejected: float = 0.1,
+        max_rejected: float = MAX_REJECTED,
         file: str = "clicks",
         rejections: Rejections | None = None,
         unreadable: int = 0,
@@ -222,7 +224,7 @@ class ClickLog:
             .with_columns(pl.col("started").cast(stamp), pl.col("ended").cast(stamp))
             .sort("started", "session_id")
         )
-        return cls(ids, sessions, cleaning=cleaning, rejections=rejections, records=records)
+        return cls(ids, sessions, cleaning=cleaning, rejections=rejections, records=records, file=file)
 
     def __len__(self) -> int:
         return self.sessions.height
@@ -253,7 +255,14 @@ class ClickLog:
         cut = len(self) - round(share * len(self))
         parts = self.sessions[:cut], self.sessions[cut:]
         before, after = (
-            ClickLog(self.ids, part, cleaning=self.cleaning, rejections=self.rejections, records=self.records)
+            ClickLog(
+                self.ids,
+                part,
+                cleaning=self.cleaning,
+                rejections=self.rejections,
+                records=self.records,
+                file=self.file,
+            )
             for part in parts
         )
         return before, after
@@ -293,21 +302,22 @@ def parse_timestamps(values: pl.Series) -> pl.Series:
     if not (values.dtype == pl.String or values.dtype.is_numeric()):
         raise DataError(f"clicks: column 'timestamp' is of type {values.dtype}, must be a time, text or a number.")
     frame = values.alias("v").to_frame()
+    if values.dtype == pl.String:
+        frame = frame.select(pl.col("v").str.strip_chars())
     number = pl.col("v").cast(pl.Float64, strict=False)
     size = number.abs()
     scale = pl.when(size < 1e11).then(1e6).when(size < 1e14).then(1e3).when(size < 1e17).then(1.0).otherwise(1e-3)
     numeric = (number * scale).round().cast(pl.Int64, strict=False)
     if values.dtype.is_numeric():
         return frame.select(numeric.alias("v"))["v"]
-    text = pl.col("v").str.strip_chars().str.replace(" ", "T", literal=True)
+    text = pl.col("v").str.replace(" ", "T", literal=True)
 
     def attempt(form: str) -> pl.Expr:
         return text.str.to_datetime(form, strict=False, time_unit="us").dt.epoch("us")
 
     day = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")).dt.epoch("us")
-    with_zone = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_unit="us").dt.epoch("us")
-    plain = [attempt("%Y-%m-%dT%H:%M:%S%.f"), attempt("%Y-%m-%dT%H:%M")]
-    return frame.select(pl.coalesce(*plain, with_zone, numeric, day).alias("v"))["v"]
+    forms = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z")
+    return frame.select(pl.coalesce(*map(attempt, forms), numeric, day).alias("v"))["v"]
 
 
 def check_events(events: daft.DataFrame, ids: ProductIds, file: str = "clicks") -> daft.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from .encoders.click import Prod2VecSettings
 from .encoders.pictures import PictureSource, is_url
 from .errors import DataError, ItemError
 from .progress import Progress, silent
-from .rejections import Rejections
+from .rejections import MAX_REJECTED, Rejections
 from .tables import ROW, find_table
 
 HOT = Prod2VecSettings().min_count
@@ -36,7 +35,7 @@ def read_data(
     min_clicks: int = MIN_CLICKS,
     max_clicks: int = MAX_CLICKS,
     encoding: str = "utf-8",
-    max_rejected: float = 0.1,
+    max_rejected: float = MAX_REJECTED,
 ) -> Data:
     """Read `products.*` and, where it is there, `clicks.*` of a folder.
 
@@ -65,10 +64,14 @@ def read_data(
 
 @dataclass(frozen=True)
 class DataReport:
-    """What `trimodal check` says: the paper's Table I, coverage, cleaning and rejections. Prints as a table."""
+    """What `trimodal check` says: the paper's Table I, coverage, cleaning and rejections. Prints as a table.
+
+    `problems` says why `fit` would refuse these data, with its default of at most a tenth of the rows rejected.
+    """
 
     table: dict[str, Any]
     rejections: Rejections
+    problems: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The shape that `trimodal check --json` prints."""
@@ -79,6 +82,7 @@ class DataReport:
             "rejected": rows,
             "rejected_total": self.rejections.total,
             "rejected_reasons": reasons,
+            "problems": list(self.problems),
         }
 
     def __str__(self) -> str:
@@ -105,11 +109,13 @@ class DataReport:
         if t["image_unchecked"]:
             lines += ["", f"{t['image_unchecked']:,} pictures were not looked at"]
         lines += ["", f"rejected: {self.rejections.total:,}"]
-        lines += [f"  {n:>8,}  {file}: {reason}" for file, reason, n in self.rejections.reasons()]
-        for r in list(self.rejections)[:10]:
-            lines.append(f"            {r.file} row {r.row}: {r.reason}")
-        if len(self.rejections.listed) > 10:
-            lines.append("            ... (--json lists more)")
+        rows: dict[tuple[str, str], list[str]] = {}
+        for r in self.rejections:
+            rows.setdefault((r.file, r.reason), []).append(str(r.row))
+        for file, reason, n in self.rejections.reasons():
+            first = ", ".join(rows[file, reason][:5]) + (", ..." if n > 5 else "")
+            lines.append(f"  {n:>8,}  {file}: {reason} (row {first})")
+        lines += [f"fit would refuse: {problem}" for problem in self.problems]
         return "\n".join(lines)
 
 
@@ -170,7 +176,14 @@ def check_data(
         "categories": catalog.frame["category"].drop_nulls().n_unique(),
         "cleaning": clicks.cleaning_dict() if clicks is not None else None,
     }
-    return DataReport(table, rejections)
+    problems = []
+    for part in (catalog, clicks):
+        if part is not None:
+            try:
+                part.rejections.enforce(part.file, part.records, MAX_REJECTED)
+            except DataError as error:
+                problems.append(str(error))
+    return DataReport(table, rejections, tuple(problems))
 
 
 def _check_pictures(
@@ -213,13 +226,7 @@ def _check_pictures(
             else:
                 sizes.append(result)
             step(1)
-    for reason, bad in Counter({r: len(b) for r, b in reasons.items()}).most_common():
-        rejections.add(
-            catalog.file,
-            reasons[reason],
-            f"picture: {reason}; the product is kept without picture",
-            kept=True,
-            total=bad,
-        )
+    for reason, bad in reasons.items():
+        rejections.add(catalog.file, bad, f"picture: {reason}; the product is kept without picture", kept=True)
     source.close()
     return len(looked), sizes

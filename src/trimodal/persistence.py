@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from . import bundle as bundles
 from .catalog import Catalog
 from .embeddings import Embedding, State
-from .errors import BundleError
+from .errors import BundleError, DataError
 from .fusion import STRATEGIES
 from .rejections import Rejections
 
@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 _PRODUCTS = "products.parquet"
 _ARRAYS = "arrays.safetensors"
 _COUNTS = "click_counts"
+_UNREADABLE = (
+    DataError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OSError,
+    pl.exceptions.PolarsError,
+    SafetensorError,
+)
 _LIBRARIES = ("trimodal", "numpy", "gensim", "polars", "scikit-learn", "onnxruntime", "torch")
 
 
@@ -38,10 +47,8 @@ def save(recommender: Recommender, bundle: Path, keep: int, base: str | None) ->
         (folder / "embeddings").mkdir()
         for name, embedding in recommender.embeddings_.items():
             target = folder / _embedding_file(name)
-            source = None if recommender.origin_ is None else recommender.origin_ / _embedding_file(name)
-            if name in recommender.unchanged_ and source is not None and source.is_file():
-                bundles.link_or_copy(source, target)
-            else:
+            origin = recommender.origin_ if name in recommender.unchanged_ else None
+            if origin is None or not bundles.reuse(origin, _embedding_file(name), target):
                 embedding.write(target)
         arrays = {_COUNTS: recommender.click_counts_, **recommender.fusion_.learned()}
         save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, folder / _ARRAYS)
@@ -93,7 +100,7 @@ def load(cls: type[Recommender], bundle: Path, verify: bool, device: str) -> Rec
         counts = arrays.pop(_COUNTS)
         recommender.fusion_ = fusion.restore(arrays).place(embeddings, catalog.ids)
         recommender.given_ = tuple(name for name, note in manifest["modalities"].items() if note["given"])
-    except (KeyError, TypeError, AttributeError, OSError, pl.exceptions.PolarsError, SafetensorError) as error:
+    except _UNREADABLE as error:
         raise BundleError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
     recommender.catalog_ = catalog
     recommender.embeddings_ = embeddings

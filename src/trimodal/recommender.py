@@ -21,12 +21,19 @@ from .encoders.click import Prod2Vec, Prod2VecSettings, click_settings
 from .encoders.image import DEFAULT_IMAGE, PictureEncoder, image_encoder
 from .encoders.pictures import PictureSource
 from .encoders.run import EncodingRun, encode_catalog
-from .errors import DataError, EncoderError, NotFittedError, ParameterError, check_choice, check_int, check_share
+from .errors import (
+    DataError,
+    EncoderError,
+    ItemError,
+    NotFittedError,
+    ParameterError,
+    check_choice,
+    check_int,
+    check_share,
+)
 from .fusion import Fusion, fusion_strategy
 from .progress import Progress, silent
 from .results import Neighbor, SimilarProducts, write_neighbors
-
-BUILT_IN = ("text", "image", "click")
 
 
 class Recommender:
@@ -147,16 +154,15 @@ class Recommender:
         if self.fusion == "click-text":
             names = [name for name in names if name in ("click", "text")]
         self.runs_: dict[str, EncodingRun] = {}
-        self.embeddings_: dict[str, Embedding] = {}
-        self.given_ = tuple(name for name in names if name in vectors)
+        embeddings: dict[str, Embedding] = {}
         for name in names:
             if name in vectors:
-                self.embeddings_[name] = vectors[name].aligned(catalog.ids)
-                if not len(self.embeddings_[name].vectors):
+                embeddings[name] = vectors[name].aligned(catalog.ids)
+                if not len(embeddings[name].vectors):
                     raise DataError(f"the vectors of {name!r} are for none of the products; do the ids agree?")
             elif name == "click":
                 assert clicks is not None
-                self.embeddings_[name] = self._train(clicks, catalog, progress)
+                embeddings[name] = self._train(clicks, catalog, progress)
             else:
                 run = self._encode(name, catalog, store, progress)
                 if run.failures and not len(run.embedding.vectors):
@@ -166,16 +172,20 @@ class Recommender:
                         f"of product {first.product_id!r}: {first.reason}. Picture paths are relative to the products "
                         f"file; --modalities leaves {name} out."
                     )
-                self.embeddings_[name] = run.embedding
-        self.click_counts_ = np.zeros(len(catalog), np.int64) if clicks is None else _counts(clicks, catalog)
-        self.catalog_ = catalog
-        if not any(len(e.vectors) for e in self.embeddings_.values()):
+                embeddings[name] = run.embedding
+        if not any(len(e.vectors) for e in embeddings.values()):
             raise DataError(
                 f"not one product has a vector in {', '.join(names)}; with clicks alone, products need "
                 f"{self._click_settings().min_count} clicks in clean sessions (--click-option min_count=1)."
             )
         with progress("fusing", None):
-            self.fusion_: Fusion = strategy.fit(self.embeddings_, catalog.ids)
+            strategy.fit(embeddings, catalog.ids)
+        # Only now: what was fitted before stays whole if anything above fails.
+        self.fusion_: Fusion = strategy
+        self.embeddings_ = embeddings
+        self.given_ = tuple(name for name in names if name in vectors)
+        self.click_counts_ = np.zeros(len(catalog), np.int64) if clicks is None else _counts(clicks, catalog)
+        self.catalog_ = catalog
         self.origin_: Path | None = None
         self.unchanged_: set[str] = set()
         return self
@@ -326,7 +336,10 @@ class Recommender:
                 )
             encoder = self._encoder(name, None, outside=True)
             self._check_revision(self.embeddings_[name], encoder)
-            given[name] = encoder.encode([str(value)])[0]
+            try:
+                given[name] = encoder.encode([str(value)])[0]
+            except ItemError as error:
+                raise ItemError(f"{'title' if name == 'text' else 'picture'} {str(value)!r}: {error}") from error
         found, distances, shares = self.fusion_.query_positions(given, k)
         return self._described(None, found, distances, shares)
 
@@ -370,8 +383,8 @@ class Recommender:
         """Add products, or replace those of the same id; they have neighbours, and are neighbours, at once.
 
         Only their titles and pictures are encoded. A new product has no clicks, so its click modality is missing
-        until `refresh`; one that is replaced keeps its click vector, and its vectors in modalities of the user's own
-        for which `vectors` gives none.
+        until `refresh`; one that is replaced keeps its click vector, and every ready-made vector that `vectors` does
+        not replace.
 
         Raises
         ------
@@ -395,19 +408,22 @@ class Recommender:
         self.runs_ = {}
         embeddings = {}
         for name, old in self.embeddings_.items():
-            if name in given:
-                fresh = given[name]
-            elif name in ("text", "image") and name not in self.given_:
+            encoded = name in ("text", "image") and name not in self.given_
+            if name not in given and encoded:
+                embeddings[name] = old.aligned(kept).aligned(catalog.ids)  # what is replaced is encoded anew
                 if not any(new.titles if name == "text" else new.images):
-                    embeddings[name] = old.aligned(kept).aligned(catalog.ids)
                     continue
                 fresh = self._encode(name, new, store, progress, like=old).embedding
             else:
                 embeddings[name] = old.aligned(catalog.ids)
-                continue
+                if name not in given:
+                    continue
+                fresh = given[name]
+                if not len(fresh.vectors):
+                    raise DataError(f"the vectors of {name!r} are for none of these products; do the ids agree?")
             if fresh.dimension != old.dimension and len(fresh.vectors):
                 raise DataError(f"vectors of {name!r} have {fresh.dimension} numbers, must have {old.dimension}.")
-            embeddings[name] = old.aligned(kept).aligned(catalog.ids).updated(fresh.aligned(catalog.ids))
+            embeddings[name] = embeddings[name].updated(fresh.aligned(catalog.ids))
         self._replace(catalog, embeddings)
         return self
 
@@ -420,9 +436,9 @@ class Recommender:
     def remove(self, ids: Iterable[str]) -> Self:
         """Remove products; they are nobody's neighbours any more. Raises `UnknownProductError` for one not there."""
         self._check_fitted()
-        ids = list(ids)
+        ids = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
         self.catalog_.ids.positions(ids)
-        if len(set(ids)) == len(self.catalog_):
+        if len(ids) == len(self.catalog_):
             raise ParameterError("these are all the products; a recommender needs at least one.")
         catalog = self.catalog_.without(ids)
         self._replace(catalog, {name: e.aligned(catalog.ids) for name, e in self.embeddings_.items()})
@@ -465,11 +481,12 @@ class Recommender:
                 f"the new clicks give {len(fresh.vectors):,} products a click vector, {before:,} had one; nothing was "
                 "changed. Give a longer log, or accept it with --min-coverage 0."
             )
-        self.embeddings_ = {**self.embeddings_, "click": fresh}
+        embeddings = {**self.embeddings_, "click": fresh}
+        with progress("fusing", None):
+            self.fusion_.fit(embeddings, self.catalog_.ids, only=("click",))
+        self.embeddings_ = embeddings
         self.click_counts_ = _counts(clicks, self.catalog_)
         self.unchanged_.discard("click")
-        with progress("fusing", None):
-            self.fusion_.fit(self.embeddings_, self.catalog_.ids, only=("click",))
         return self
 
     # ------------------------------------------------------------------ on disk

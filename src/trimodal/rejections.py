@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from .errors import DataError
 
+MAX_REJECTED = 0.1
+"""Share of a file's rows that may be bad before reading it fails, unless the user says otherwise."""
 KEEP_PER_REASON = 1000
 """How many rows of one reason are listed one by one; all of them are counted."""
 

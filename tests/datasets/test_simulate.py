@@ -426,12 +426,17 @@ def test_overwrite_only_what_simulate_wrote(tmp_path: Path) -> None:
     out.mkdir()
     first = small(out)
     before = digest(out)
-    with pytest.raises(DataError, match="overwrite=True"):
+    with pytest.raises(DataError, match="--overwrite"):
         small(out, seed=9)
     assert digest(out) == before
     small(out, seed=9, overwrite=True)
     assert digest(out) != before
     assert first.folder == out
+    (out / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(DataError, match=r"holds 'notes\.txt'"):
+        small(out, seed=8, overwrite=True)
+    assert (out / "notes.txt").read_text(encoding="utf-8") == "mine"
+    (out / "notes.txt").unlink()
 
     own = tmp_path / "own"
     own.mkdir()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from trimodal.encoders.pictures import PictureSource, open_picture, picture_size
+from trimodal.encoders.pictures import PictureSource, open_picture
 from trimodal.errors import ItemError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -68,7 +68,6 @@ def test_formats(kind, options, tolerance):
             pytest.skip("this Pillow reads no AVIF")
     data = saved(quarters(), kind, **options)
     assert_quarters(open_picture(data), tolerance)
-    assert picture_size(data) == (48, 32)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -91,7 +90,6 @@ def test_exif_orientation(kind, orientation):
     options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(kind, {})
     data = saved(stored, kind, exif=exif, **options)
     assert_quarters(open_picture(data), 4)
-    assert picture_size(data) == (48, 32)
 
 
 def test_damaged_exif_is_ignored():
@@ -290,17 +288,6 @@ def test_pillow_state_is_left_alone():
     open_picture(saved(quarters()), max_pixels=10**9)
     assert before == Image.MAX_IMAGE_PIXELS
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
-
-
-def test_picture_size_reads_only_the_header(tmp_path):
-    assert picture_size(png_header(5000, 300)) == (5000, 300)
-    path = tmp_path / "a.jpg"
-    path.write_bytes(saved(NOISE, "JPEG")[:-900])
-    assert picture_size(path) == picture_size(str(path)) == (64, 64)
-    with pytest.raises(ItemError, match="no such file"):
-        picture_size(tmp_path / "b.jpg")
-    with pytest.raises(ItemError, match="not a picture"):
-        picture_size(b"text")
 
 
 @pytest.fixture

@@ -92,6 +92,8 @@ def add(
         say(f"{rejected.total:,} rows or values were rejected; `trimodal check` lists them:")
         for _, reason, n in rejected.reasons():
             say(f"  {n:,} {reason}")
+    if any(catalog.images) and "image" not in recommender.embeddings_:
+        say("warning: this bundle has no image modality, so the pictures of these products are not used")
     common.warn_of_gaps(recommender)
     new = len(recommender.catalog_) - before
     text = f"{new:,} products added, {len(catalog) - new:,} replaced"

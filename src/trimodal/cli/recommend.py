@@ -88,7 +88,7 @@ def fit(
     data = read_data(folder, min_clicks=min_clicks, max_clicks=max_clicks, encoding=encoding, max_rejected=max_rejected)
     rejected = data.catalog.rejections.total + (data.clicks.rejections.total if data.clicks else 0)
     if rejected:
-        say(f"{rejected:,} rows or values were rejected; `trimodal check {folder}` lists them")
+        say(f"{rejected:,} rows or values were rejected; `trimodal check` with the same options lists them")
     given = common.read_vectors(vectors, data.catalog.ids)
     recommender.fit(data.catalog, data.clicks, vectors=given, store=common.store_of(folder, store), progress=terminal)
     common.report_runs(recommender.runs_)
@@ -133,6 +133,8 @@ def similar(
         raise ParameterError("give one of: a product id, --title and/or --image, or --all.")
     if all_products != (out is not None):
         raise ParameterError("--all and -o FILE go together.")
+    if out is not None and out.suffix != ".parquet":
+        raise ParameterError(f"-o {out} must end in .parquet, which is what is written.")
     if html is not None and product_id is None:
         raise ParameterError("--html goes with a product id.")
     check_choice("device", device, DEVICES)

@@ -82,7 +82,7 @@ def simulate(
     out: Path | str,
     *,
     products: int = 1000,
-    sessions: int = 5000,
+    sessions: int = 10_000,
     categories: int = 20,
     seed: int = 0,
     pictures: bool = True,
@@ -194,6 +194,13 @@ def simulate(
     )
 
 
+_OWN = {
+    *(f"{stem}.{suffix}" for stem in ("products", "clicks") for suffix in ("csv", "jsonl", "parquet")),
+    *("truth.parquet", "truth.json", "images", "vectors", ".trimodal"),
+}
+"""What a simulated market may hold and be replaced with: its files, and a store of what was encoded from them."""
+
+
 @contextmanager
 def _published(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a folder beside `out` to write into; rename it to `out` once the block ends without an error."""
@@ -203,9 +210,12 @@ def _published(out: Path, *, overwrite: bool) -> Iterator[Path]:
             raise DataError(f"{out} is not a folder, must be a folder or nothing; name another one.")
         replaces = any(out.iterdir())
     if replaces and not overwrite:
-        raise DataError(f"{out} is not empty; name another folder, or allow it to be replaced (overwrite=True).")
+        raise DataError(f"{out} is not empty; name another folder, or replace a simulated market with --overwrite.")
     if replaces and not _is_simulated(out):
         raise DataError(f"{out} holds something other than a simulated market and is not replaced; empty it yourself.")
+    strangers = sorted(path.name for path in out.iterdir() if path.name not in _OWN) if replaces else []
+    if strangers:
+        raise DataError(f"{out} is not replaced: it holds {strangers[0]!r}, which `simulate` did not write.")
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))

@@ -78,25 +78,6 @@ def open_picture(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = M
     return upright if turn is None else upright.transpose(turn)
 
 
-def picture_size(picture: bytes | str | Path) -> tuple[int, int]:
-    """Width and height in pixels of a picture as it is shown, from its header alone.
-
-    Raises
-    ------
-    ItemError
-        No such file, or not a picture.
-    """
-    try:
-        stream = io.BytesIO(picture) if isinstance(picture, bytes) else open(picture, "rb")  # noqa: SIM115
-    except OSError as error:
-        raise ItemError(_os_reason(error)) from error
-    with stream, _open(stream) as header:
-        width, height = header.size
-        # Pillow has already swapped the sides of a TIFF.
-        lying = header.format != "TIFF" and _orientation(header) >= 5
-    return (height, width) if lying else (width, height)
-
-
 def _open(stream: IO[bytes]) -> Image.Image:
     """Read a picture's header."""
     try:

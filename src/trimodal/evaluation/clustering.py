@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..embeddings import Embedding
-from ..errors import DataError, check_int
+from ..errors import DataError, ParameterError, check_int
 from ..fusion import EarlyFusion, Fusion, LateFusion, fusion_strategy
 from ..ids import ProductIds
 from ..progress import Progress, silent
@@ -177,7 +177,11 @@ def clustering_table(
         Fewer than two categories, or too few products, are left.
     """
     check_int("seeds", seeds, low=1)
+    if not embeddings:
+        raise ParameterError("there is no embedding to evaluate.")
     ids = next(iter(embeddings.values())).ids
+    if len(categories) != len(ids):
+        raise ParameterError(f"{len(categories):,} categories for {len(ids):,} products.")
     labels = np.array(["" if c is None else c for c in categories], dtype=object)
     complete = (labels != "") & np.all([e.aligned(ids).state > 0 for e in embeddings.values()], axis=0)
     chosen = np.flatnonzero(complete)
@@ -249,10 +253,10 @@ def _kmeans_ari(points: NDArray[Any], truth: NDArray[np.int64], seed: int) -> fl
 
 
 def _features(fusion: Fusion, embeddings: Mapping[str, Embedding]) -> NDArray[np.float32]:
-    """Vectors whose squared Euclidean distance is proportional to the strategy's distance: [n, d].
+    """Vectors to cluster without t-SNE: [n, d].
 
-    v itself for early fusion (whose protocol is Euclidean); concatenated unit vectors for intermediate; one-hot
-    clusters for late.
+    v itself for early fusion, as in its t-SNE; for the others, with equal weights, vectors whose squared Euclidean
+    distance is proportional to the fused distance: concatenated unit vectors, and one-hot clusters for late.
     """
     points = fusion.points_
     parts: list[NDArray[np.float32]] = []

@@ -23,7 +23,7 @@ from .points import MAX_MODALITIES, Points
 
 ROUNDING = 7
 """Distances are computed in float64 from float32 unit vectors and rounded to this many decimals: equal products
-tie, and distances that differ by less than that may come out in either order."""
+tie, and distances that differ by less than 2e-7 may come out in either order."""
 
 _PAIR_BLOCK = 4096
 
@@ -134,6 +134,8 @@ class Fusion(ABC):
     def choose(self, available: Sequence[str]) -> None:
         """Settle on modalities and weights among those available. Raises `ParameterError` where that cannot be."""
         names = tuple(available) if self.modalities is None else self.modalities
+        if not names:
+            raise ParameterError("no modality is left to use.")
         unknown = [name for name in (*names, *self.weights) if name not in available]
         if unknown:
             raise ParameterError(f"modality {unknown[0]!r} is not among the available ones: {', '.join(available)}.")
