@@ -110,10 +110,15 @@ def test_answers_equal_plain_definitions(market):
         both = sum(IDS[i] in s and IDS[j] in s for s in seen)
         assert table[i, j] == pytest.approx(both / math.sqrt(a * b), abs=1e-6)
     found = from_table(co_occurrence(train), questions, k, decay=0.0)
+    repeated = from_table(co_occurrence(train), questions, k, decay=0.0, repeats=True)
     for q in range(0, len(questions), 13):
         scores = table[questions.last[q]]
-        wanted = [j for j in np.lexsort((np.arange(N), -scores)) if scores[j] > 0][:k]
-        assert [j for j in found[q] if j >= 0] == wanted
+        ranked = [j for j in np.lexsort((np.arange(N), -scores)) if scores[j] > 0]
+        assert [j for j in found[q] if j >= 0] == [j for j in ranked if j != questions.last[q]][:k]
+        assert [j for j in repeated[q] if j >= 0] == ranked[:k]
+    assert (from_last(fusion, questions, 1, repeats=True)[:, 0] == questions.last).all()
+    single = NextClicks.of(log_of([[3, 5]]))
+    assert from_session(fusion, embeddings, single, 1, repeats=True)[0, 0] == 3
 
     counts = train.counts()
     top = popular(train, questions, k)

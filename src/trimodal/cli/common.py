@@ -130,7 +130,7 @@ def number(option: str, text: str) -> float:
         raise ParameterError(f"{option} {text!r}, must be a number.") from None
 
 
-def click_parameters(values: list[str] | None) -> dict[str, object]:
+def click_parameters(values: list[str] | None) -> dict[str, Any]:
     """Turn --click-option NAME=VALUE options into Prod2Vec parameters."""
     return {name: _click_parameter(name, value) for name, value in pairs("--click-option", values).items()}
 

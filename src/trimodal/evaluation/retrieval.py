@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -172,6 +173,7 @@ def evaluate_retrieval(
     *,
     ks: Sequence[int] = (15, 20),
     clusters: int = 20,
+    repeats: bool = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> RetrievalReport:
@@ -187,6 +189,9 @@ def evaluate_retrieval(
         About the held-out sessions, positions in `train.ids`.
     clusters
         K of late fusion.
+    repeats
+        Whether the product of the last click may be an answer, as in the published splits of the session
+        literature; a shop does not show a visitor the product that is on the page.
     """
     if not len(questions):
         raise DataError("there is no question: no held-out session has two clicks.")
@@ -195,7 +200,7 @@ def evaluate_retrieval(
     if any(e.ids != train.ids for e in embeddings.values()):
         raise ParameterError("the embeddings are not over the products of the training sessions.")
     most = min(max(ks), len(train.ids))
-    plan = list(_answers(embeddings, train, questions, most, clusters, seed))
+    plan = list(_answers(embeddings, train, questions, most, clusters, repeats, seed))
     counts = train.counts()
     percentile = _percentiles(counts)
     known = embeddings["click"].state[questions.last] > 0 if "click" in embeddings else np.zeros(len(questions), bool)
@@ -246,45 +251,52 @@ def evaluate_retrieval(
 
 
 def _answers(
-    embeddings: Mapping[str, Embedding], train: ClickLog, questions: NextClicks, k: int, clusters: int, seed: int
+    embeddings: Mapping[str, Embedding],
+    train: ClickLog,
+    questions: NextClicks,
+    k: int,
+    clusters: int,
+    repeats: bool,
+    seed: int,
 ) -> Iterator[tuple[str, tuple[str, ...], str, Any]]:
-    """(strategy, modalities, query, function that answers [q, k]); the reference first, the controls after it."""
+    """(strategy, modalities, query, function that answers [q, k]); the reference first, then the controls."""
     everything = tuple(embeddings)
     if {"click", "text"} <= set(everything):
         baseline = fusion_strategy(REFERENCE).fit(embeddings, train.ids)
-        yield REFERENCE, ("click", "text"), "last", lambda: from_last(baseline, questions, k)
-    yield "popularity", (), "last", lambda: popular(train, questions, k)
+        yield REFERENCE, ("click", "text"), "last", lambda: from_last(baseline, questions, k, repeats=repeats)
+    yield "popularity", (), "last", lambda: popular(train, questions, k, repeats=repeats)
     table = co_occurrence(train)
-    yield "co-occurrence", (), "last", lambda: from_table(table, questions, k, decay=0.0)
-    yield "co-occurrence", (), "session", lambda: from_table(table, questions, k)
+    for query, decay in (("last", 0.0), ("session", DECAY)):
+        yield "co-occurrence", (), query, partial(from_table, table, questions, k, decay=decay, repeats=repeats)
     subsets = [s for size in range(1, len(everything) + 1) for s in combinations(everything, size)]
     for subset in subsets:
-        for name in ("intermediate",) if subset != everything else ("early", "intermediate", "late"):
+        for name in ("early", "intermediate", "late") if subset == everything else ("intermediate",):
             if name != "intermediate" and len(subset) == 1:
                 continue
             settings = {"clusters": clusters, "seed": seed} if name == "late" else {}
             fusion = fusion_strategy(name, modalities=subset, **settings).fit(embeddings, train.ids)
-            yield name, subset, "last", lambda f=fusion: from_last(f, questions, k)
+            yield name, subset, "last", partial(from_last, fusion, questions, k, repeats=repeats)
             if subset == everything or len(subset) == 1:
-                yield name, subset, "session", lambda f=fusion: from_session(f, embeddings, questions, k)
+                yield name, subset, "session", partial(from_session, fusion, embeddings, questions, k, repeats=repeats)
 
 
-def from_last(fusion: Fusion, questions: NextClicks, k: int) -> NDArray[np.int64]:
+def from_last(fusion: Fusion, questions: NextClicks, k: int, *, repeats: bool = False) -> NDArray[np.int64]:
     """Answers from the last click alone: positions [q, k], -1 where there are no more."""
     products, place = np.unique(questions.last, return_inverse=True)
     answers = np.full((len(products), k), -1, np.int64)
-    for rows, found, _ in fusion.iter_neighbors(products, k):
+    for rows, found, _ in fusion.iter_neighbors(products, k, exclude_self=not repeats):
         answers[rows, : found.shape[1]] = found
     return answers[place]
 
 
 def from_session(
-    fusion: Fusion, embeddings: Mapping[str, Embedding], questions: NextClicks, k: int
+    fusion: Fusion, embeddings: Mapping[str, Embedding], questions: NextClicks, k: int, *, repeats: bool = False
 ) -> NDArray[np.int64]:
-    """Answers from a decayed mean of the session's unit vectors, per modality: positions [q, k].
-
-    The last product itself is not recommended.
-    """
+    """Answers from a decayed mean of the session's unit vectors, per modality: positions [q, k]."""
+    units = {}
+    for name in fusion.modalities_:
+        vectors = embeddings[name].vectors
+        units[name] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     weights = questions.weights(len(fusion.ids_))
     answers = np.full((len(questions), k), -1, np.int64)
     last = questions.last
@@ -294,23 +306,24 @@ def from_session(
         queries = {}
         for name in fusion.modalities_:
             e = embeddings[name]
-            unit = e.vectors / np.linalg.norm(e.vectors, axis=1, keepdims=True)
-            mean = part[:, e.state > 0] @ unit
+            mean = part[:, e.state > 0] @ units[name]
             queries[name] = Embedding.join(name, ids, list(ids), mean.astype(np.float32), e.provenance)
         found, _ = fusion.query_many(queries, k + 1)
-        answers[start : start + len(ids)] = _without(found, last[start : start + len(ids)], k)
+        own = np.full(len(ids), -2) if repeats else last[start : start + len(ids)]
+        answers[start : start + len(ids)] = _without(found, own, k)
     return answers
 
 
-def popular(train: ClickLog, questions: NextClicks, k: int) -> NDArray[np.int64]:
-    """The most clicked products, the last one left out: positions [q, k]; the control that needs no recommender."""
+def popular(train: ClickLog, questions: NextClicks, k: int, *, repeats: bool = False) -> NDArray[np.int64]:
+    """The most clicked products: positions [q, k]; the control that needs no recommender."""
     counts = train.counts()
     best = np.lexsort((np.arange(len(counts)), -counts))[: k + 1]
-    return _without(np.tile(best, (len(questions), 1)), questions.last, k)
+    own = np.full(len(questions), -2) if repeats else questions.last
+    return _without(np.tile(best, (len(questions), 1)), own, k)
 
 
 def co_occurrence(train: ClickLog) -> sparse.csr_matrix:
-    """Cosine of products over training sessions, sparse [n, n] with pairs of one session only; diagonal 0."""
+    """Cosine of products over training sessions, sparse [n, n]: only pairs that some session holds."""
     clicks, bounds = train.arrays()
     session = np.repeat(np.arange(len(train)), np.diff(bounds))
     shape = (len(train.ids), len(train))
@@ -318,13 +331,12 @@ def co_occurrence(train: ClickLog) -> sparse.csr_matrix:
     seen.data[:] = 1.0
     length = np.sqrt(np.maximum(np.asarray(seen.sum(1)).ravel(), 1))
     table = sparse.diags(1 / length) @ (seen @ seen.T) @ sparse.diags(1 / length)
-    table = sparse.csr_matrix(table)
-    table.setdiag(0)
-    table.eliminate_zeros()
-    return table
+    return sparse.csr_matrix(table)
 
 
-def from_table(table: sparse.csr_matrix, questions: NextClicks, k: int, *, decay: float = DECAY) -> NDArray[np.int64]:
+def from_table(
+    table: sparse.csr_matrix, questions: NextClicks, k: int, *, decay: float = DECAY, repeats: bool = False
+) -> NDArray[np.int64]:
     """Answers from a sparse item-to-item table, weighted over the session: positions [q, k]."""
     answers = np.full((len(questions), k), -1, np.int64)
     weights = questions.weights(table.shape[0], decay)
@@ -332,8 +344,8 @@ def from_table(table: sparse.csr_matrix, questions: NextClicks, k: int, *, decay
     for start in range(0, len(questions), _BLOCK):
         scores = sparse.csr_matrix(weights[start : start + _BLOCK] @ table)
         row = np.repeat(np.arange(scores.shape[0]), np.diff(scores.indptr))
-        own = scores.indices == questions.last[start : start + _BLOCK][row]
-        row, column, score = row[~own], scores.indices[~own], scores.data[~own]
+        shown = repeats | (scores.indices != questions.last[start : start + _BLOCK][row])
+        row, column, score = row[shown], scores.indices[shown], scores.data[shown]
         order = np.lexsort((column, -score, row))
         row, column = row[order], column[order]
         first = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=scores.shape[0]))])
