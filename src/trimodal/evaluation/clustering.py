@@ -177,18 +177,8 @@ def clustering_table(
         Fewer than two categories, or too few products, are left.
     """
     check_int("seeds", seeds, low=1)
-    if not embeddings:
-        raise ParameterError("there is no embedding to evaluate.")
-    ids = next(iter(embeddings.values())).ids
-    if len(categories) != len(ids):
-        raise ParameterError(f"{len(categories):,} categories for {len(ids):,} products.")
-    labels = np.array(["" if c is None else c for c in categories], dtype=object)
-    complete = (labels != "") & np.all([e.aligned(ids).state > 0 for e in embeddings.values()], axis=0)
-    chosen = np.flatnonzero(complete)
-    if largest is not None and len(chosen):
-        names, sizes = np.unique(labels[chosen].astype(str), return_counts=True)
-        kept = names[np.lexsort((names, -sizes))[:largest]]
-        chosen = chosen[np.isin(labels[chosen].astype(str), kept)]
+    labels, complete = complete_products(embeddings, categories)
+    chosen = complete if largest is None else of_largest(labels, complete, largest)
     chosen = stratified(labels, chosen, check_int("sample", sample, low=10), seed)
     names, truth = np.unique(labels[chosen].astype(str), return_inverse=True)
     if len(names) < 2 or len(chosen) < 10:
@@ -196,6 +186,7 @@ def clustering_table(
             f"the protocol needs at least two categories and ten products with every modality "
             f"({', '.join(embeddings)}); {len(chosen)} products in {len(names)} categories have them."
         )
+    ids = next(iter(embeddings.values())).ids
     part = ProductIds([ids[i] for i in chosen])
     some = {name: e.aligned(part) for name, e in embeddings.items()}
     cells = _all_cells(tuple(some)) if cells is None else cells
@@ -226,13 +217,36 @@ def clustering_table(
 
     rng = np.random.default_rng(seed)
     chance = float(np.mean([adjusted_rand_score(truth, rng.permutation(truth)) for _ in range(100)]))
-    return ClusteringTable(tuple(rows), chance, int(len(ids) - complete.sum()))
+    return ClusteringTable(tuple(rows), chance, len(labels) - len(complete))
 
 
 def _all_cells(modalities: Sequence[str]) -> list[tuple[tuple[str, ...], str]]:
     """Every subset with every strategy; late fusion of one modality is left out, as its clusters are the answer."""
     subsets = [s for size in range(1, len(modalities) + 1) for s in combinations(modalities, size)]
     return [(s, name) for s in subsets for name in ("early", "intermediate", "late") if name != "late" or len(s) > 1]
+
+
+def complete_products(
+    embeddings: Mapping[str, Embedding], categories: Sequence[str | None]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Label per product, "" where it has none, and the positions of products that have one and every modality."""
+    if not embeddings:
+        raise ParameterError("there is no embedding to evaluate.")
+    ids = next(iter(embeddings.values())).ids
+    if len(categories) != len(ids):
+        raise ParameterError(f"{len(categories):,} categories for {len(ids):,} products.")
+    labels = np.array(["" if c is None else c for c in categories], dtype=object)
+    has_all = np.all([e.aligned(ids).state > 0 for e in embeddings.values()], axis=0)
+    return labels, np.flatnonzero((labels != "") & has_all)
+
+
+def of_largest(labels: NDArray[Any], among: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Those of some positions whose label is one of the `count` most frequent ones; ties by name."""
+    if not len(among):
+        return among
+    names, sizes = np.unique(labels[among].astype(str), return_counts=True)
+    kept = names[np.lexsort((names, -sizes))[:count]]
+    return among[np.isin(labels[among].astype(str), kept)]
 
 
 def protocol_ari(
