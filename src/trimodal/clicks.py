@@ -267,6 +267,33 @@ class ClickLog:
         )
         return before, after
 
+    def keep(self, kept: NDArray[np.bool_]) -> ClickLog:
+        """The log with some clicks alone, bool [clicks] in the order of `arrays`.
+
+        Runs of the same product that come about collapse, and sessions with fewer than two clicks are left out.
+        """
+        clicks, bounds = self.arrays()
+        session = np.repeat(np.arange(len(self)), np.diff(bounds))
+        clicks, session = clicks[kept], session[kept]
+        new = np.ones(len(clicks), bool)
+        new[1:] = (clicks[1:] != clicks[:-1]) | (session[1:] != session[:-1])
+        clicks, session = clicks[new], session[new]
+        length = np.bincount(session, minlength=len(self))
+        inside = length[session] >= MIN_CLICKS
+        ends = np.concatenate([[0], np.cumsum(length[length >= MIN_CLICKS])])
+        lists = pa.LargeListArray.from_arrays(pa.array(ends), pa.array(clicks[inside]))
+        products = pl.from_arrow(lists)
+        assert isinstance(products, pl.Series)
+        sessions = self.sessions.filter(pl.Series(length >= MIN_CLICKS)).with_columns(products.alias("products"))
+        return ClickLog(
+            self.ids,
+            sessions,
+            cleaning=self.cleaning,
+            rejections=self.rejections,
+            records=self.records,
+            file=self.file,
+        )
+
     def counts(self) -> NDArray[np.int64]:
         """Clicks per product in the clean sessions: int64 [n]."""
         return np.bincount(self.arrays()[0], minlength=len(self.ids)).astype(np.int64)

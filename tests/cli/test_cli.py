@@ -136,10 +136,12 @@ def test_evaluate_on_a_simulated_market(tmp_path, capsys):
     keys = {"strategy", "modalities", "query", "k", "hit_rate", "hit_rate_low", "hit_rate_high", "mrr", "ndcg"}
     assert all(keys <= set(row) and row["k"] == 10 for row in clicks["rows"])
     assert {row["query"] for row in clicks["rows"]} == {"last", "session"}
+    ladder = data_of(capsys, "evaluate", "cold-start", tmp_path / "m", "--levels", "0,5", *options)
+    assert {row["clicks"] for row in ladder["rows"]} == {0, 5}
     data_of(capsys, "fit", tmp_path / "m", "-o", tmp_path / "b", *options)
-    table = data_of(
-        capsys, "evaluate", "clustering", tmp_path / "b", "--categories", "2,4", "--seeds", 1, "--sample", 100
-    )
+    small = ["--categories", "2,4", "--seeds", 1, "--sample", 100, "--figure", tmp_path / "map.png"]
+    table = data_of(capsys, "evaluate", "clustering", tmp_path / "b", *small)
+    assert (tmp_path / "map.png").stat().st_size > 10_000
     keys = {"modalities", "strategy", "categories", "products", "ari", "ari_low", "ari_high", "ari_without_tsne"}
     assert all(keys <= set(row) for row in table["rows"])
     assert {row["categories"] for row in table["rows"]} == {2, 4}
@@ -193,7 +195,7 @@ def test_vectors_of_the_users_own(shop, tmp_path, capsys):
         (["check", "SHOP", "--max-clicks", "20000"], "must be <= 10000"),
         (["evaluate", "clicks", "SHOP", "--held-out", "2"], "share == 2"),
         (["evaluate", "clicks", "SHOP", "--held-out", "0"], "no held-out session"),
-        (["evaluate", "clustering", "BUNDLE", "--categories", "some"], "must be a number"),
+        (["evaluate", "clustering", "BUNDLE", "--categories", "some"], "must be whole numbers"),
         (["evaluate", "clustering", "BUNDLE", "--modalities", "sound"], "'sound' is not in"),
         (["fit", "SHOP", "-o", "OUT", "--device", "tpu"], "must be one of auto, cpu, cuda"),
         (["fit", "SHOP", "-o", "OUT", "--image", "vgg16:nowhere/at/all"], "no such directory"),
@@ -222,7 +224,7 @@ def test_bad_input_is_exit_2_and_one_clear_line(shop, bundle, tmp_path, capsys, 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["clustering", "clicks"])
+@pytest.mark.parametrize("name", ["clustering", "clicks", "cold-start"])
 def test_evaluate_has_help_with_an_example(capsys, name):
     code, out, _ = command(capsys, "evaluate", name, "--help")
     assert code == 0

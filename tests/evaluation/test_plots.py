@@ -30,10 +30,11 @@ def recommender(tmp_path):
 
 def test_png_shows_points_and_pictures(recommender, tmp_path):
     draw_map(tmp_path / "map.png", recommender, categories=3)
-    picture = np.asarray(Image.open(tmp_path / "map.png").convert("RGB")).reshape(-1, 3)
+    with Image.open(tmp_path / "map.png") as drawn:
+        assert drawn.size == (1440, 960)
+        picture = np.asarray(drawn.convert("RGB")).reshape(-1, 3)
     for color in ((220, 20, 20), (20, 200, 20), (20, 20, 220)):
         assert (np.abs(picture.astype(int) - color).max(1) < 12).sum() > 100
-    assert Image.open(tmp_path / "map.png").size == (1440, 960)
 
 
 def test_svg_is_the_same_from_the_same_input(recommender, tmp_path):

@@ -9,6 +9,7 @@ import typer
 
 from ..clicks import MAX_CLICKS, MIN_CLICKS
 from ..errors import DataError
+from ..rejections import MAX_REJECTED
 from . import common
 from .common import print_json, say, terminal
 
@@ -28,7 +29,7 @@ def refresh(
     ] = 0.5,
     min_clicks: common.MinClicks = MIN_CLICKS,
     max_clicks: common.MaxClicks = MAX_CLICKS,
-    max_rejected: common.MaxRejected = 0.1,
+    max_rejected: common.MaxRejected = MAX_REJECTED,
     encoding: common.Encoding = "utf-8",
     json: common.Json = False,
 ) -> None:
@@ -65,7 +66,7 @@ def add(
     store: common.Store = None,
     device: common.Device = "auto",
     allow_private_urls: common.PrivateUrls = False,
-    max_rejected: common.MaxRejected = 0.1,
+    max_rejected: common.MaxRejected = MAX_REJECTED,
     encoding: common.Encoding = "utf-8",
     json: common.Json = False,
 ) -> None:

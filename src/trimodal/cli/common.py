@@ -148,6 +148,17 @@ def _click_parameter(name: str, text: str) -> object:
         return number(f"--click-option {name}=", text)
 
 
+def whole_numbers(option: str, text: str) -> list[int]:
+    """Turn comma-separated text into whole numbers."""
+    try:
+        values = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise ParameterError(f"{option} {text!r}, must be whole numbers such as 3,20,50.") from None
+    if not values:
+        raise ParameterError(f"{option} is empty, must be whole numbers such as 3,20,50.")
+    return values
+
+
 def names(text: str | None) -> list[str] | None:
     """Split a comma-separated option."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

@@ -11,6 +11,7 @@ import typer
 from ..clicks import MAX_CLICKS, MIN_CLICKS
 from ..encoders.image import DEFAULT_IMAGE as IMAGE
 from ..encoders.text import DEFAULT as TEXT
+from ..rejections import MAX_REJECTED
 from . import common
 from .common import json_ready, print_json, say, terminal
 
@@ -57,7 +58,7 @@ def embed(
     device: common.Device = "auto",
     batch_size: common.BatchSize = None,
     allow_private_urls: common.PrivateUrls = False,
-    max_rejected: common.MaxRejected = 0.1,
+    max_rejected: common.MaxRejected = MAX_REJECTED,
     encoding: common.Encoding = "utf-8",
     json: common.Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Commands that evaluate offline: evaluate clustering, evaluate clicks."""
+"""Commands that evaluate offline: evaluate clustering, clicks, cold-start."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..clicks import MAX_CLICKS, MIN_CLICKS
-from ..errors import ParameterError
+from ..errors import DataError, ParameterError
+from ..rejections import MAX_REJECTED
 from . import common
 from .common import print_json, say, terminal
 
 if TYPE_CHECKING:
+    from ..clicks import ClickLog
+    from ..data import Data
     from ..recommender import Recommender
 
 group = typer.Typer(
@@ -27,6 +30,11 @@ Target = Annotated[
 ]
 
 
+HeldOut = Annotated[float, typer.Option(help="Share of the sessions, the last ones, to ask about.")]
+Questions = Annotated[int, typer.Option(help="At most so many questions.")]
+Modalities = Annotated[str | None, typer.Option(help="Which to use, comma-separated. [default: all]")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the group to the application."""
     app.add_typer(group, name="evaluate")
@@ -38,7 +46,7 @@ def clustering(
     categories: Annotated[str, typer.Option(help="Numbers of categories; the largest ones are taken.")] = "3,20,50",
     seeds: Annotated[int, typer.Option(help="Repetitions of t-SNE and k-means.")] = 3,
     sample: Annotated[int, typer.Option(help="At most so many products, stratified by category.")] = 2000,
-    modalities: Annotated[str | None, typer.Option(help="Which to use, comma-separated. [default: all]")] = None,
+    modalities: Modalities = None,
     figure: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also draw the map of all modalities, .png or .svg.")
     ] = None,
@@ -54,9 +62,7 @@ def clustering(
     """
     from ..evaluation.clustering import evaluate_clustering
 
-    counts = [int(common.number("--categories", text)) for text in common.names(categories) or []]
-    if not counts:
-        raise ParameterError("--categories is empty, must be numbers such as 3,20,50.")
+    counts = common.whole_numbers("--categories", categories)
     recommender = _fitted(target, modalities, seed)
     if figure is not None:
         from ..evaluation.plots import draw_map
@@ -83,14 +89,14 @@ def clustering(
 def clicks(
     folder: common.DataFolder,
     k: Annotated[str, typer.Option("-k", help="Lengths of the list, comma-separated.")] = "15,20",
-    held_out: Annotated[float, typer.Option(help="Share of the sessions, the last ones, to ask about.")] = 0.2,
-    questions: Annotated[int, typer.Option(help="At most about so many questions.")] = 20000,
-    modalities: Annotated[str | None, typer.Option(help="Which to use, comma-separated. [default: all]")] = None,
+    held_out: HeldOut = 0.2,
+    questions: Questions = 20000,
+    modalities: Modalities = None,
     click_option: common.ClickOption = None,
     vectors: common.Vectors = None,
     min_clicks: common.MinClicks = MIN_CLICKS,
     max_clicks: common.MaxClicks = MAX_CLICKS,
-    max_rejected: common.MaxRejected = 0.1,
+    max_rejected: common.MaxRejected = MAX_REJECTED,
     seed: common.Seed = 0,
     json: common.Json = False,
 ) -> None:
@@ -102,27 +108,11 @@ def clicks(
     Example: trimodal evaluate clicks shop/ -k 15,20 --held-out 0.2
     """
     from ..data import read_data
-    from ..errors import DataError
     from ..evaluation.retrieval import NextClicks, evaluate_retrieval
-    from ..recommender import Recommender
 
-    lengths = [int(common.number("-k", text)) for text in common.names(k) or []]
+    lengths = common.whole_numbers("-k", k)
     data = read_data(folder, min_clicks=min_clicks, max_clicks=max_clicks, max_rejected=max_rejected)
-    if data.clicks is None or len(data.clicks) < 2:
-        raise DataError(f"{folder} has no clean sessions to hold out.")
-    train, later = data.clicks.split(held_out)
-    recommender = Recommender(
-        modalities=common.names(modalities), click_parameters=common.click_parameters(click_option), seed=seed
-    )
-    recommender.fit(
-        data.catalog,
-        train,
-        vectors=common.read_vectors(vectors, data.catalog.ids),
-        store=common.store_of(folder, None),
-        progress=terminal,
-    )
-    common.report_runs(recommender.runs_)
-    say(f"trained on {len(train):,} sessions, asking about {len(later):,} later ones")
+    recommender, train, later = _held_out(folder, data, held_out, modalities, click_option, vectors, seed)
     report = evaluate_retrieval(
         recommender.embeddings_,
         train,
@@ -135,6 +125,79 @@ def clicks(
         print_json(report.to_dict())
     else:
         typer.echo(str(report))
+
+
+@group.command()
+def cold_start(
+    folder: common.DataFolder,
+    levels: Annotated[str, typer.Option(help="Clicks per product that are left, comma-separated.")] = "0,1,3,10,30",
+    k: Annotated[int, typer.Option("-k", help="Length of the list.")] = 15,
+    held_out: HeldOut = 0.2,
+    questions: Questions = 20000,
+    modalities: Modalities = None,
+    click_option: common.ClickOption = None,
+    vectors: common.Vectors = None,
+    min_clicks: common.MinClicks = MIN_CLICKS,
+    max_clicks: common.MaxClicks = MAX_CLICKS,
+    max_rejected: common.MaxRejected = MAX_REJECTED,
+    seed: common.Seed = 0,
+    json: common.Json = False,
+) -> None:
+    """The cold-start ladder: how well is a product served that has 0, 1, 3, 10 or 30 clicks, by each modality?
+
+    Takes most clicks of some products out of the training sessions, trains Prod2Vec again for every level, and asks
+    held-out sessions about these products.
+
+    Example: trimodal evaluate cold-start shop/ --levels 0,1,3,10,30 --click-option min_count=1
+    """
+    from ..data import read_data
+    from ..encoders.click import click_settings
+    from ..evaluation.cold_start import cold_start_ladder
+    from ..evaluation.retrieval import NextClicks
+
+    counts = common.whole_numbers("--levels", levels)
+    settings = click_settings(**{"seed": seed, **common.click_parameters(click_option)})
+    data = read_data(folder, min_clicks=min_clicks, max_clicks=max_clicks, max_rejected=max_rejected)
+    recommender, train, later = _held_out(folder, data, held_out, modalities, click_option, vectors, seed)
+    ladder = cold_start_ladder(
+        recommender.embeddings_,
+        train,
+        NextClicks.of(later, limit=questions, seed=seed),
+        settings=settings,
+        levels=counts,
+        k=k,
+        seed=seed,
+        progress=terminal,
+    )
+    if json:
+        print_json(ladder.to_dict())
+    else:
+        typer.echo(str(ladder))
+
+
+def _held_out(
+    folder: Path,
+    data: Data,
+    share: float,
+    modalities: str | None,
+    click_option: list[str] | None,
+    vectors: list[str] | None,
+    seed: int,
+) -> tuple[Recommender, ClickLog, ClickLog]:
+    """A recommender fitted on the earlier sessions, these sessions, and the later ones."""
+    from ..recommender import Recommender
+
+    if data.clicks is None or len(data.clicks) < 2:
+        raise DataError(f"{folder} has no clean sessions to hold out.")
+    train, later = data.clicks.split(share)
+    recommender = Recommender(
+        modalities=common.names(modalities), click_parameters=common.click_parameters(click_option), seed=seed
+    )
+    given = common.read_vectors(vectors, data.catalog.ids)
+    recommender.fit(data.catalog, train, vectors=given, store=common.store_of(folder, None), progress=terminal)
+    common.report_runs(recommender.runs_)
+    say(f"trained on {len(train):,} sessions, asking about {len(later):,} later ones")
+    return recommender, train, later
 
 
 def _fitted(target: Path, modalities: str | None, seed: int) -> Recommender:

@@ -12,6 +12,7 @@ from ..encoders.base import DEVICES
 from ..encoders.image import DEFAULT_IMAGE as IMAGE
 from ..encoders.text import DEFAULT as TEXT
 from ..errors import ParameterError, check_choice
+from ..rejections import MAX_REJECTED
 from . import common
 from .common import print_json, say, terminal
 
@@ -58,7 +59,7 @@ def fit(
     allow_private_urls: common.PrivateUrls = False,
     min_clicks: common.MinClicks = MIN_CLICKS,
     max_clicks: common.MaxClicks = MAX_CLICKS,
-    max_rejected: common.MaxRejected = 0.1,
+    max_rejected: common.MaxRejected = MAX_REJECTED,
     encoding: common.Encoding = "utf-8",
     json: common.Json = False,
 ) -> None:

@@ -66,6 +66,10 @@ class NextClicks:
     def __len__(self) -> int:
         return len(self.at)
 
+    def some(self, chosen: NDArray[np.bool_]) -> NextClicks:
+        """Some of the questions, bool [q]."""
+        return NextClicks(self.clicks, self.bounds, self.at[chosen])
+
     @property
     def last(self) -> NDArray[np.int64]:
         """Product of the last click: [q]."""
@@ -204,10 +208,7 @@ def evaluate_retrieval(
     counts = train.counts()
     percentile = _percentiles(counts)
     known = embeddings["click"].state[questions.last] > 0 if "click" in embeddings else np.zeros(len(questions), bool)
-    # The same resampled sessions for every strategy: differences are paired.
-    sessions = np.unique(questions.session, return_inverse=True)[1]
-    resamples = np.random.default_rng(seed).poisson(1.0, (RESAMPLES, sessions.max() + 1)).astype(np.float32)
-    per_session = resamples @ np.bincount(sessions).astype(np.float32)
+    resampled = Resampled(questions, seed)
     reference: dict[int, tuple[float, NDArray[Any]]] = {}  # per k: hit rate, and that of every resample
     rows = []
     with progress("next clicks", len(plan)) as advance:
@@ -216,7 +217,7 @@ def evaluate_retrieval(
             rank = np.where(places == questions.target[:, None], np.arange(1, places.shape[1] + 1), 0).max(1)
             for k in ks:
                 hit = (rank > 0) & (rank <= k)
-                rate = resamples @ np.bincount(sessions, hit).astype(np.float32) / per_session
+                rate = resampled.rates(hit)
                 shown = places[:, :k][places[:, :k] >= 0]
                 gain: tuple[float, float, float] | None = None
                 if name == REFERENCE:
@@ -247,7 +248,33 @@ def evaluate_retrieval(
                 )
             advance(1)
     target = float(percentile[questions.target].mean())
-    return RetrievalReport(tuple(rows), int(sessions.max()) + 1, target)
+    return RetrievalReport(tuple(rows), resampled.sessions, target)
+
+
+class Resampled:
+    """Sessions of some questions, resampled with Poisson weights: the same draws for whatever is compared.
+
+    Attributes
+    ----------
+    sessions
+        How many sessions the questions come from.
+    """
+
+    def __init__(self, questions: NextClicks, seed: int) -> None:
+        self._session = np.unique(questions.session, return_inverse=True)[1]
+        self.sessions = int(self._session.max()) + 1
+        self._weights = np.random.default_rng(seed).poisson(1.0, (RESAMPLES, self.sessions)).astype(np.float32)
+        self._questions = self._weights @ np.bincount(self._session).astype(np.float32)
+
+    def rates(self, hit: NDArray[np.bool_]) -> NDArray[np.floating]:
+        """Share of questions that are hit, [q], in every resample: [RESAMPLES]."""
+        hits = self._weights @ np.bincount(self._session, hit, self.sessions).astype(np.float32)
+        return hits / np.maximum(self._questions, 1.0)
+
+    def interval(self, hit: NDArray[np.bool_]) -> tuple[float, float]:
+        """95 % interval of the share of questions that are hit."""
+        low, high = np.quantile(self.rates(hit), [0.025, 0.975])
+        return float(low), float(high)
 
 
 def _answers(
