@@ -59,3 +59,12 @@ def test_the_package_shows_what_it_says():
     visible = {name for name in vars(trimodal) if not name.startswith("_")}
     assert set(trimodal.__all__) <= visible
     assert trimodal.__all__ == sorted(trimodal.__all__)
+
+
+def test_nothing_is_reported_to_anybody():
+    code = (
+        "import trimodal, daft.scarf_telemetry as daft, huggingface_hub.constants as hub; "
+        "print(daft.opted_out(), hub.HF_HUB_DISABLE_TELEMETRY)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]

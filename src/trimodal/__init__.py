@@ -1,11 +1,19 @@
 """trimodal: similar products from three modalities, titles, pictures and anonymous clicks.
 
-from trimodal import Recommender, read_data
+    >>> from trimodal import Recommender, read_data
+    >>> data = read_data("shop/")
+    >>> recommender = Recommender().fit(data.catalog, data.clicks)
+    >>> print(recommender.similar("4711", k=15))
 
-data = read_data("shop/")
-recommender = Recommender().fit(data.catalog, data.clicks)
-print(recommender.similar("4711", k=15))
+`__all__` lists what a user imports; everything else may change.
 """
+
+import os
+
+# Daft reports its import and its runs to its makers, and the hub library its use, unless told not to: a shop's
+# machine reports to nobody. Set before either is imported; a user who wants it can set the variable first.
+os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from .catalog import Catalog
 from .clicks import ClickLog

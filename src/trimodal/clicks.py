@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from daft import DataType, col, lit
-from daft.functions import when
+from daft.functions import monotonically_increasing_id, when
 from numpy.typing import NDArray
 
 from .errors import DataError, check_int, check_share
@@ -149,7 +149,7 @@ class ClickLog:
             except Exception as error:
                 raise DataError(f"{path.name} cannot be read as Parquet: {error}") from error
             require_columns(path.name, names, REQUIRED)
-            events = events._add_monotonically_increasing_id(ROW).with_column(ROW, col(ROW) + 1)
+            events = events.with_column(ROW, monotonically_increasing_id() + 1)
             unreadable = 0
         else:
             text = ("session_id", "product_id", "user_id", "event")
