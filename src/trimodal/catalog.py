@@ -178,7 +178,11 @@ class Catalog:
         return self._with(self.frame.filter(~pl.col("product_id").is_in(gone.implode())))
 
     def extended(self, other: Catalog) -> Catalog:
-        """This catalogue and the products of another; a product of the same id is taken from the other."""
+        """This catalogue and the products of another; a product of the same id is taken from the other.
+
+        Each product's picture stays in its own catalogue's folder (`image_roots`). To encode, take the catalogues
+        one by one, as `Recommender.add` does: an encoder reads below one folder.
+        """
         shared = [product_id for product_id in other.ids if product_id in self.ids]
         kept = (self.without(shared) if shared else self).frame
         added = other.frame

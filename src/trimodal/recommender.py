@@ -278,7 +278,11 @@ class Recommender:
             self._check_revision(like, encoder)
         values = catalog.titles if modality == "text" else catalog.images
         folder = None if store is None else Path(store)
-        run = encode_catalog(encoder, catalog.ids, values, store=folder, progress=progress)
+        try:
+            run = encode_catalog(encoder, catalog.ids, values, store=folder, progress=progress)
+        finally:
+            if isinstance(encoder, PictureEncoder):
+                encoder.source.close()
         self.runs_[modality] = run
         return run
 

@@ -136,6 +136,9 @@ def test_evaluate_on_a_simulated_market(tmp_path, capsys):
     keys = {"strategy", "modalities", "query", "k", "hit_rate", "hit_rate_low", "hit_rate_high", "mrr", "ndcg"}
     assert all(keys <= set(row) and row["k"] == 10 for row in clicks["rows"])
     assert {row["query"] for row in clicks["rows"]} == {"last", "session"}
+    learned = data_of(capsys, "tune", "weights", tmp_path / "m", "-k", 10, *options)
+    assert set(learned["weights"]) == {"text", "click"}
+    assert learned["difference_low"] <= learned["difference"] <= learned["difference_high"]
     ladder = data_of(capsys, "evaluate", "cold-start", tmp_path / "m", "--levels", "0,5", *options)
     assert {row["clicks"] for row in ladder["rows"]} == {0, 5}
     data_of(capsys, "fit", tmp_path / "m", "-o", tmp_path / "b", *options)
@@ -224,11 +227,11 @@ def test_bad_input_is_exit_2_and_one_clear_line(shop, bundle, tmp_path, capsys, 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["clustering", "clicks", "cold-start"])
-def test_evaluate_has_help_with_an_example(capsys, name):
-    code, out, _ = command(capsys, "evaluate", name, "--help")
+@pytest.mark.parametrize("name", ["evaluate clustering", "evaluate clicks", "evaluate cold-start", "tune weights"])
+def test_groups_have_help_with_an_example(capsys, name):
+    code, out, _ = command(capsys, *name.split(), "--help")
     assert code == 0
-    assert f"trimodal evaluate {name}" in " ".join(out.split())
+    assert f"Example: trimodal {name}" in " ".join(out.split())
 
 
 @pytest.mark.parametrize(

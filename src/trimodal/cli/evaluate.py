@@ -112,7 +112,7 @@ def clicks(
 
     lengths = common.whole_numbers("-k", k)
     data = read_data(folder, min_clicks=min_clicks, max_clicks=max_clicks, max_rejected=max_rejected)
-    recommender, train, later = _held_out(folder, data, held_out, modalities, click_option, vectors, seed)
+    recommender, train, later = held_out_fit(folder, data, held_out, modalities, click_option, vectors, seed)
     report = evaluate_retrieval(
         recommender.embeddings_,
         train,
@@ -158,7 +158,7 @@ def cold_start(
     counts = common.whole_numbers("--levels", levels)
     settings = click_settings(**{"seed": seed, **common.click_parameters(click_option)})
     data = read_data(folder, min_clicks=min_clicks, max_clicks=max_clicks, max_rejected=max_rejected)
-    recommender, train, later = _held_out(folder, data, held_out, modalities, click_option, vectors, seed)
+    recommender, train, later = held_out_fit(folder, data, held_out, modalities, click_option, vectors, seed)
     ladder = cold_start_ladder(
         recommender.embeddings_,
         train,
@@ -175,7 +175,7 @@ def cold_start(
         typer.echo(str(ladder))
 
 
-def _held_out(
+def held_out_fit(
     folder: Path,
     data: Data,
     share: float,
