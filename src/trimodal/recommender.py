@@ -16,18 +16,14 @@ from .catalog import Catalog
 from .clicks import ClickLog
 from .embeddings import Embedding, State
 from .encoders import text as text_encoders
-from .encoders.base import DEVICES, Encoder
 from .encoders.click import Prod2Vec, Prod2VecSettings, click_settings
-from .encoders.image import DEFAULT_IMAGE, PictureEncoder, image_encoder
-from .encoders.pictures import PictureSource
-from .encoders.run import EncodingRun, encode_catalog
+from .encoders.image import DEFAULT_IMAGE
+from .encoders.run import EncodingRun
+from .encoders.shelf import EncoderShelf
 from .errors import (
     DataError,
-    EncoderError,
-    ItemError,
     NotFittedError,
     ParameterError,
-    check_choice,
     check_int,
     check_share,
 )
@@ -101,7 +97,6 @@ class Recommender:
         self.device = device
         self.batch_size = batch_size
         self.allow_private_urls = allow_private_urls
-        self._encoders: dict[str, Encoder] = {}
 
     def settings(self) -> dict[str, Any]:
         """Constructor arguments that make an equal, unfitted recommender."""
@@ -153,6 +148,7 @@ class Recommender:
         strategy = self._checked_strategy(catalog, names)  # a wrong setting must not cost hours of encoding
         if self.fusion == "click-text":
             names = [name for name in names if name in ("click", "text")]
+        folder = None if store is None else Path(store)
         self.runs_: dict[str, EncodingRun] = {}
         embeddings: dict[str, Embedding] = {}
         for name in names:
@@ -164,7 +160,8 @@ class Recommender:
                 assert clicks is not None
                 embeddings[name] = self._train(clicks, catalog, progress)
             else:
-                run = self._encode(name, catalog, store, progress)
+                run = self._shelf().encode(name, catalog, store=folder, progress=progress)
+                self.runs_[name] = run
                 if run.failures and not len(run.embedding.vectors):
                     first = run.failures[0]
                     raise DataError(
@@ -192,13 +189,23 @@ class Recommender:
 
     def _checked_strategy(self, catalog: Catalog, names: Sequence[str]) -> Fusion:
         """The strategy, unfitted, with every setting checked that does not need the vectors."""
-        check_choice("device", self.device, DEVICES)
-        if self.batch_size is not None:
-            check_int("batch_size", self.batch_size, low=1)
+        self._shelf()
         self._click_settings()
         strategy = self._strategy(catalog)
         strategy.choose(names)
         return strategy
+
+    def _shelf(self) -> EncoderShelf:
+        """The encoders, made with the settings as they are at first use."""
+        if not hasattr(self, "_encoders"):
+            self._encoders = EncoderShelf(
+                self.text,
+                self.image,
+                device=self.device,
+                batch_size=self.batch_size,
+                allow_private_urls=self.allow_private_urls,
+            )
+        return self._encoders
 
     def _click_settings(self) -> Prod2VecSettings:
         return click_settings(self.click, **{"seed": self.seed, **self.click_parameters})
@@ -244,47 +251,6 @@ class Recommender:
                 "seed": self.seed,
             }
         return fusion_strategy(self.fusion, **settings)
-
-    def _encoder(self, modality: str, root: Path | None, *, outside: bool = False) -> Encoder:
-        if modality == "text":
-            if "text" not in self._encoders:
-                self._encoders["text"] = text_encoders.text_encoder(
-                    self.text, device=self.device, batch_size=self.batch_size
-                )
-            return self._encoders["text"]
-        if "image" not in self._encoders:
-            self._encoders["image"] = image_encoder(self.image, device=self.device, batch_size=self.batch_size)
-        model = self._encoders["image"]
-        assert isinstance(model, PictureEncoder)
-        return model.reading(
-            PictureSource(
-                root if root is not None else Path.cwd(),
-                allow_outside=outside or root is None,
-                allow_private=self.allow_private_urls,
-            )
-        )
-
-    def _encode(
-        self,
-        modality: str,
-        catalog: Catalog,
-        store: str | Path | None,
-        progress: Progress,
-        like: Embedding | None = None,
-    ) -> EncodingRun:
-        """Encode a catalogue's titles or pictures; `like` are vectors that the new ones must be comparable with."""
-        encoder = self._encoder(modality, catalog.root)
-        if like is not None:
-            self._check_revision(like, encoder)
-        values = catalog.titles if modality == "text" else catalog.images
-        folder = None if store is None else Path(store)
-        try:
-            run = encode_catalog(encoder, catalog.ids, values, store=folder, progress=progress)
-        finally:
-            if isinstance(encoder, PictureEncoder):
-                encoder.source.close()
-        self.runs_[modality] = run
-        return run
 
     def _train(self, clicks: ClickLog, catalog: Catalog, progress: Progress) -> Embedding:
         if not (catalog.ids.find(clicks.ids) >= 0).any():
@@ -338,12 +304,7 @@ class Recommender:
                 raise ParameterError(
                     f"the vectors of {name!r} were ready-made; give similar_to(vectors={{{name!r}: ...}})."
                 )
-            encoder = self._encoder(name, None, outside=True)
-            self._check_revision(self.embeddings_[name], encoder)
-            try:
-                given[name] = encoder.encode([str(value)])[0]
-            except ItemError as error:
-                raise ItemError(f"{'title' if name == 'text' else 'picture'} {str(value)!r}: {error}") from error
+            given[name] = self._shelf().encode_one(name, str(value), like=self.embeddings_[name])
         found, distances, shares = self.fusion_.query_positions(given, k)
         return self._described(None, found, distances, shares)
 
@@ -409,6 +370,7 @@ class Recommender:
         catalog = self.catalog_.extended(new)
         replaced = [product_id for product_id in new.ids if product_id in self.catalog_.ids]
         kept = self.catalog_.without(replaced).ids
+        folder = None if store is None else Path(store)
         self.runs_ = {}
         embeddings = {}
         for name, old in self.embeddings_.items():
@@ -417,7 +379,9 @@ class Recommender:
                 embeddings[name] = old.aligned(kept).aligned(catalog.ids)  # what is replaced is encoded anew
                 if not any(new.titles if name == "text" else new.images):
                     continue
-                fresh = self._encode(name, new, store, progress, like=old).embedding
+                run = self._shelf().encode(name, new, store=folder, like=old, progress=progress)
+                self.runs_[name] = run
+                fresh = run.embedding
             else:
                 embeddings[name] = old.aligned(catalog.ids)
                 if name not in given:
@@ -521,14 +485,6 @@ class Recommender:
     def _check_fitted(self) -> None:
         if not hasattr(self, "fusion_"):
             raise NotFittedError("the recommender has no products; call fit(catalog, clicks) first.")
-
-    def _check_revision(self, like: Embedding, encoder: Encoder) -> None:
-        made = like.provenance
-        if (made.encoder, made.revision) != (encoder.name, encoder.revision):
-            raise EncoderError(
-                f"the {like.modality} vectors come from {made.encoder} {made.revision}, this machine has "
-                f"{encoder.name} {encoder.revision}; vectors of the two cannot be compared. Fit again."
-            )
 
     def __repr__(self) -> str:
         if not hasattr(self, "fusion_"):

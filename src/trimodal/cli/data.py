@@ -70,26 +70,17 @@ def embed(
     Example: trimodal embed shop/ --image openai/clip-vit-base-patch32 --device cuda
     """
     from ..catalog import Catalog
-    from ..encoders import encode_catalog, image_encoder, text_encoder
-    from ..encoders.pictures import PictureSource
+    from ..encoders.shelf import EncoderShelf
     from ..errors import ParameterError, check_choice
 
     wanted = [check_choice("modalities", name, ("text", "image")) for name in common.names(modalities) or []]
     if not wanted:
         raise ParameterError("--modalities is empty, must be text, image or both.")
+    shelf = EncoderShelf(text, image, device=device, batch_size=batch_size, allow_private_urls=allow_private_urls)
     catalog = Catalog.read(folder, encoding=encoding, max_rejected=max_rejected)
-    source = PictureSource(catalog.root or ".", allow_private=allow_private_urls)
     runs = {}
     for name in wanted:
-        encoder = (
-            text_encoder(text, device=device, batch_size=batch_size)
-            if name == "text"
-            else image_encoder(image, source=source, device=device, batch_size=batch_size)
-        )
-        values = catalog.titles if name == "text" else catalog.images
-        runs[name] = encode_catalog(
-            encoder, catalog.ids, values, store=common.store_of(folder, store), progress=terminal
-        )
+        runs[name] = shelf.encode(name, catalog, store=common.store_of(folder, store), progress=terminal)
         if export is not None:
             export.mkdir(parents=True, exist_ok=True)
             runs[name].embedding.write(export / f"{name}.parquet")

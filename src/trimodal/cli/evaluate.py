@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from .common import print_json, say, terminal
 
 if TYPE_CHECKING:
     from ..clicks import ClickLog
-    from ..data import Data
+    from ..evaluation.retrieval import NextClicks
     from ..recommender import Recommender
 
 group = typer.Typer(
@@ -107,19 +108,22 @@ def clicks(
 
     Example: trimodal evaluate clicks shop/ -k 15,20 --held-out 0.2
     """
-    from ..data import read_data
-    from ..evaluation.retrieval import NextClicks, evaluate_retrieval
+    from ..evaluation.retrieval import evaluate_retrieval
 
     lengths = common.whole_numbers("-k", k)
-    data = read_data(folder, min_clicks=min_clicks, max_clicks=max_clicks, max_rejected=max_rejected)
-    recommender, train, later = held_out_fit(folder, data, held_out, modalities, click_option, vectors, seed)
-    report = evaluate_retrieval(
-        recommender.embeddings_,
-        train,
-        NextClicks.of(later, limit=questions, seed=seed),
-        ks=lengths,
+    held = held_out_data(
+        folder,
+        held_out,
+        questions,
+        modalities=modalities,
+        click_option=click_option,
+        vectors=vectors,
+        limits=(min_clicks, max_clicks),
+        max_rejected=max_rejected,
         seed=seed,
-        progress=terminal,
+    )
+    report = evaluate_retrieval(
+        held.recommender.embeddings_, held.train, held.questions, ks=lengths, seed=seed, progress=terminal
     )
     if json:
         print_json(report.to_dict())
@@ -150,19 +154,26 @@ def cold_start(
 
     Example: trimodal evaluate cold-start shop/ --levels 0,1,3,10,30 --click-option min_count=1
     """
-    from ..data import read_data
     from ..encoders.click import click_settings
     from ..evaluation.cold_start import cold_start_ladder
-    from ..evaluation.retrieval import NextClicks
 
     counts = common.whole_numbers("--levels", levels)
     settings = click_settings(**{"seed": seed, **common.click_parameters(click_option)})
-    data = read_data(folder, min_clicks=min_clicks, max_clicks=max_clicks, max_rejected=max_rejected)
-    recommender, train, later = held_out_fit(folder, data, held_out, modalities, click_option, vectors, seed)
+    held = held_out_data(
+        folder,
+        held_out,
+        questions,
+        modalities=modalities,
+        click_option=click_option,
+        vectors=vectors,
+        limits=(min_clicks, max_clicks),
+        max_rejected=max_rejected,
+        seed=seed,
+    )
     ladder = cold_start_ladder(
-        recommender.embeddings_,
-        train,
-        NextClicks.of(later, limit=questions, seed=seed),
+        held.recommender.embeddings_,
+        held.train,
+        held.questions,
         settings=settings,
         levels=counts,
         k=k,
@@ -175,18 +186,33 @@ def cold_start(
         typer.echo(str(ladder))
 
 
-def held_out_fit(
+@dataclass(frozen=True)
+class HeldOutData:
+    """A recommender fitted on the earlier sessions, these sessions, and questions about the later ones."""
+
+    recommender: Recommender
+    train: ClickLog
+    questions: NextClicks
+
+
+def held_out_data(
     folder: Path,
-    data: Data,
     share: float,
+    questions: int,
+    *,
     modalities: str | None,
     click_option: list[str] | None,
     vectors: list[str] | None,
+    limits: tuple[int, int],
+    max_rejected: float,
     seed: int,
-) -> tuple[Recommender, ClickLog, ClickLog]:
-    """A recommender fitted on the earlier sessions, these sessions, and the later ones."""
+) -> HeldOutData:
+    """Read a data folder, hold out its last sessions, and fit on the rest."""
+    from ..data import read_data
+    from ..evaluation.retrieval import NextClicks
     from ..recommender import Recommender
 
+    data = read_data(folder, min_clicks=limits[0], max_clicks=limits[1], max_rejected=max_rejected)
     if data.clicks is None or len(data.clicks) < 2:
         raise DataError(f"{folder} has no clean sessions to hold out.")
     train, later = data.clicks.split(share)
@@ -197,7 +223,7 @@ def held_out_fit(
     recommender.fit(data.catalog, train, vectors=given, store=common.store_of(folder, None), progress=terminal)
     common.report_runs(recommender.runs_)
     say(f"trained on {len(train):,} sessions, asking about {len(later):,} later ones")
-    return recommender, train, later
+    return HeldOutData(recommender, train, NextClicks.of(later, limit=questions, seed=seed))
 
 
 def _fitted(target: Path, modalities: str | None, seed: int) -> Recommender:

@@ -10,7 +10,7 @@ from ..clicks import MAX_CLICKS, MIN_CLICKS
 from ..rejections import MAX_REJECTED
 from . import common
 from .common import print_json, terminal
-from .evaluate import HeldOut, Modalities, Questions, held_out_fit
+from .evaluate import HeldOut, Modalities, Questions, held_out_data
 
 group = typer.Typer(help="Choose settings on held-out clicks.", no_args_is_help=True)
 
@@ -47,14 +47,20 @@ def weights(
 
     Example: trimodal tune weights shop/ --click-option epochs=20
     """
-    from ..data import read_data
-    from ..evaluation.retrieval import NextClicks
     from ..evaluation.weights import learn_weights
 
-    data = read_data(folder, min_clicks=min_clicks, max_clicks=max_clicks, max_rejected=max_rejected)
-    recommender, train, later = held_out_fit(folder, data, held_out, modalities, click_option, vectors, seed)
-    asked = NextClicks.of(later, limit=questions, seed=seed)
-    found = learn_weights(recommender.embeddings_, train, asked, k=k, seed=seed, progress=terminal)
+    held = held_out_data(
+        folder,
+        held_out,
+        questions,
+        modalities=modalities,
+        click_option=click_option,
+        vectors=vectors,
+        limits=(min_clicks, max_clicks),
+        max_rejected=max_rejected,
+        seed=seed,
+    )
+    found = learn_weights(held.recommender.embeddings_, held.train, held.questions, k=k, seed=seed, progress=terminal)
     if json:
         print_json(found.to_dict())
     else:
