@@ -6,9 +6,15 @@ import csv
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import daft
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
+
+from trimodal.clicks import ClickLog
+from trimodal.ids import ProductIds
+from trimodal.tables import ROW
 
 COLORS = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 200)}
 THINGS = ("shoe", "lamp", "cup")
@@ -56,3 +62,20 @@ def write_csv(path: Path, rows: list[dict]) -> None:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+@pytest.fixture(scope="session")
+def make_log():
+    """A function: sessions as lists of positions, and product ids, to a click log; one session a minute."""
+
+    def make(sessions: list[list[int]], ids: ProductIds) -> ClickLog:
+        rows = [
+            (f"s{n:05}", ids[int(p)], 1_700_000_000 + 60 * n + i)
+            for n, s in enumerate(sessions)
+            for i, p in enumerate(s)
+        ]
+        frame = pl.DataFrame(rows, schema=["session_id", "product_id", "timestamp"], orient="row")
+        frame = frame.with_columns(pl.int_range(1, pl.len() + 1).alias(ROW))
+        return ClickLog.from_events(daft.from_arrow(frame.to_arrow()), ids)
+
+    return make

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +242,7 @@ class ClickLog:
     def __iter__(self) -> Iterator[list[str]]:
         """Sessions as lists of product ids: the sentences of Prod2Vec."""
         clicks, bounds = self.arrays()
-        names = np.array(list(self.ids), dtype=object)
+        names = self.ids.array
         for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             yield names[clicks[start:stop]].tolist()
 
@@ -253,19 +253,7 @@ class ClickLog:
         """
         check_share("share", share)
         cut = len(self) - round(share * len(self))
-        parts = self.sessions[:cut], self.sessions[cut:]
-        before, after = (
-            ClickLog(
-                self.ids,
-                part,
-                cleaning=self.cleaning,
-                rejections=self.rejections,
-                records=self.records,
-                file=self.file,
-            )
-            for part in parts
-        )
-        return before, after
+        return self._with(self.sessions[:cut]), self._with(self.sessions[cut:])
 
     def keep(self, kept: NDArray[np.bool_]) -> ClickLog:
         """The log with some clicks alone, bool [clicks] in the order of `arrays`.
@@ -285,6 +273,10 @@ class ClickLog:
         products = pl.from_arrow(lists)
         assert isinstance(products, pl.Series)
         sessions = self.sessions.filter(pl.Series(length >= MIN_CLICKS)).with_columns(products.alias("products"))
+        return self._with(sessions)
+
+    def _with(self, sessions: pl.DataFrame) -> ClickLog:
+        """The same log with other sessions."""
         return ClickLog(
             self.ids,
             sessions,
@@ -311,10 +303,6 @@ class ClickLog:
             max_clicks=0 if empty else int(length.max()),  # type: ignore[arg-type]
             mean_clicks=0.0 if empty else float(length.mean()),  # type: ignore[arg-type]
         )
-
-    def cleaning_dict(self) -> dict[str, int]:
-        """`cleaning` as a dictionary."""
-        return asdict(self.cleaning)
 
 
 def parse_timestamps(values: pl.Series) -> pl.Series:

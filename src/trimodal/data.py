@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,7 @@ def check_data(
             "cold (none)": int((counts == 0).sum()),
         },
         "categories": catalog.frame["category"].drop_nulls().n_unique(),
-        "cleaning": clicks.cleaning_dict() if clicks is not None else None,
+        "cleaning": asdict(clicks.cleaning) if clicks is not None else None,
     }
     problems = []
     for part in (catalog, clicks):

@@ -165,7 +165,7 @@ class Embedding:
         note = json.dumps({"modality": self.modality, **asdict(self.provenance)}, sort_keys=True)
         table = pa.table(
             {
-                "product_id": pa.array(np.array(list(self.ids), dtype=object)[present], pa.string()),
+                "product_id": pa.array(self.ids.array[present], pa.string()),
                 "state": pa.array([State(s).label for s in State]).take(pa.array(self.state[present])),
                 "vector": pa.FixedSizeListArray.from_arrays(pa.array(self.vectors.reshape(-1)), self.dimension),
             }

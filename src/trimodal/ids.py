@@ -27,6 +27,11 @@ class ProductIds(Sequence[str]):
     def _position(self) -> dict[str, int]:
         return {product_id: i for i, product_id in enumerate(self._ids)}
 
+    @cached_property
+    def array(self) -> NDArray[np.object_]:
+        """The ids as an object array, for indexing with positions."""
+        return np.array(self._ids, dtype=object)
+
     def __len__(self) -> int:
         return len(self._ids)
 

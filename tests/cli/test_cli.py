@@ -199,6 +199,8 @@ def test_vectors_of_the_users_own(shop, tmp_path, capsys):
         (["evaluate", "clicks", "SHOP", "--held-out", "2"], "share == 2"),
         (["evaluate", "clicks", "SHOP", "--held-out", "0"], "no held-out session"),
         (["evaluate", "clustering", "BUNDLE", "--categories", "some"], "must be whole numbers"),
+        (["evaluate", "clustering", "BUNDLE", "--figure", "map.jpg"], "must end in one of"),
+        (["evaluate", "clicks", "SHOP", "-k", "0"], "-k == 0, must be >= 1"),
         (["evaluate", "clustering", "BUNDLE", "--modalities", "sound"], "'sound' is not in"),
         (["fit", "SHOP", "-o", "OUT", "--device", "tpu"], "must be one of auto, cpu, cuda"),
         (["fit", "SHOP", "-o", "OUT", "--image", "vgg16:nowhere/at/all"], "no such directory"),

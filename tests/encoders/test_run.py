@@ -91,6 +91,15 @@ def test_a_model_that_fails_on_everything_is_an_error(tmp_path):
         encode(["poison"], tmp_path)
 
 
+def test_a_last_batch_of_one_bad_item_does_not_stop_the_run(tmp_path):
+    values = ["aa", "b", "ccc", "dddd", "poison"]
+    run, _ = encode(values, tmp_path)
+    assert run.embedding.state.tolist() == [1, 1, 1, 1, 0]
+    assert [f.product_id for f in run.failures] == ["p4"]
+    again, _ = encode(values, tmp_path)
+    assert (again.encoded, again.reused, len(again.failures)) == (0, 4, 1)
+
+
 def test_a_damaged_part_is_named(tmp_path):
     encode(["aa"], tmp_path)
     part = next(tmp_path.rglob("part-*.parquet"))

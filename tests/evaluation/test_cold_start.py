@@ -4,36 +4,26 @@ from __future__ import annotations
 
 from itertools import groupby
 
-import daft
 import numpy as np
-import polars as pl
 import pytest
 
-from trimodal.clicks import ClickLog
 from trimodal.embeddings import Embedding, Provenance
 from trimodal.encoders.click import Prod2Vec, click_settings
 from trimodal.errors import DataError
 from trimodal.evaluation.cold_start import cold_start_ladder
 from trimodal.evaluation.retrieval import NextClicks
 from trimodal.ids import ProductIds
-from trimodal.tables import ROW
 
 N = 40
 IDS = ProductIds([f"p{i}" for i in range(N)])
 
 
 @pytest.fixture(scope="module")
-def log():
+def log(make_log):
     """Sessions inside four groups of ten products."""
     rng = np.random.default_rng(0)
-    rows = []
-    for n in range(900):
-        products = rng.permutation(10)[: rng.integers(2, 6)] + 10 * rng.integers(4)
-        rows += [(f"s{n:05}", IDS[p], 1_700_000_000 + 60 * n + i) for i, p in enumerate(products)]
-    frame = pl.DataFrame(rows, schema=["session_id", "product_id", "timestamp"], orient="row")
-    return ClickLog.from_events(
-        daft.from_arrow(frame.with_columns(pl.int_range(1, pl.len() + 1).alias(ROW)).to_arrow()), IDS
-    )
+    sessions = [rng.permutation(10)[: rng.integers(2, 6)] + 10 * rng.integers(4) for _ in range(900)]
+    return make_log(sessions, IDS)
 
 
 def test_keep_equals_the_definition(log):

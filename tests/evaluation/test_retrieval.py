@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 
-import daft
 import numpy as np
-import polars as pl
 import pytest
 
-from trimodal.clicks import ClickLog
 from trimodal.embeddings import Embedding, Provenance
 from trimodal.errors import DataError, ParameterError
 from trimodal.evaluation.retrieval import (
@@ -24,21 +21,18 @@ from trimodal.evaluation.retrieval import (
 )
 from trimodal.fusion import IntermediateFusion
 from trimodal.ids import ProductIds
-from trimodal.tables import ROW
 
 N = 30
 IDS = ProductIds([f"p{i}" for i in range(N)])
 
 
-def log_of(sessions):
-    rows = [(f"s{n:05}", IDS[p], 1_700_000_000 + 60 * n + i) for n, s in enumerate(sessions) for i, p in enumerate(s)]
-    frame = pl.DataFrame(rows, schema=["session_id", "product_id", "timestamp"], orient="row")
-    frame = frame.with_columns(pl.int_range(1, pl.len() + 1).alias(ROW))
-    return ClickLog.from_events(daft.from_arrow(frame.to_arrow()), IDS)
+@pytest.fixture
+def log_of(make_log):
+    return lambda sessions: make_log(sessions, IDS)
 
 
 @pytest.fixture
-def market():
+def market(log_of):
     """Three groups of ten products; sessions stay in one group; vectors tell the groups apart."""
     rng = np.random.default_rng(0)
     sessions = [rng.permutation(10)[: rng.integers(2, 6)] + 10 * rng.integers(3) for _ in range(300)]
@@ -54,7 +48,7 @@ def market():
     return log, embeddings
 
 
-def test_split_is_by_time():
+def test_split_is_by_time(log_of):
     log = log_of([[0, 1], [1, 2], [2, 3], [3, 4], [4, 5]])
     before, after = log.split(0.4)
     assert [list(s) for s in before] == [["p0", "p1"], ["p1", "p2"], ["p2", "p3"]]
@@ -63,7 +57,7 @@ def test_split_is_by_time():
         log.split(2)
 
 
-def test_questions_are_all_clicks_but_the_last():
+def test_questions_are_all_clicks_but_the_last(log_of):
     questions = NextClicks.of(log_of([[0, 1, 2], [3, 4]]))
     assert questions.last.tolist() == [0, 1, 3]
     assert questions.target.tolist() == [1, 2, 4]
@@ -77,7 +71,7 @@ def test_questions_are_all_clicks_but_the_last():
     assert len(set(few.session.tolist())) == 10
 
 
-def test_answers_equal_plain_definitions(market):
+def test_answers_equal_plain_definitions(market, log_of):
     log, embeddings = market
     train, later = log.split(0.3)
     questions = NextClicks.of(later)
@@ -156,7 +150,7 @@ def test_report_counts_right(market):
     assert again == report
 
 
-def test_shuffled_answers_are_found_at_chance(market):
+def test_shuffled_answers_are_found_at_chance(market, log_of):
     log, embeddings = market
     train, _ = log.split(0.3)
     rng = np.random.default_rng(3)

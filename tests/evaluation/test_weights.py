@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import daft
 import numpy as np
-import polars as pl
 import pytest
 
-from trimodal.clicks import ClickLog
 from trimodal.embeddings import Embedding, Provenance
 from trimodal.errors import DataError
 from trimodal.evaluation.retrieval import NextClicks
 from trimodal.evaluation.weights import learn_weights
 from trimodal.ids import ProductIds
-from trimodal.tables import ROW
 
 N = 60
 IDS = ProductIds([f"p{i}" for i in range(N)])
 
 
 @pytest.fixture(scope="module")
-def log():
+def log(make_log):
     """Sessions inside six groups of ten products."""
     rng = np.random.default_rng(0)
-    rows = []
-    for n in range(400):
-        products = rng.permutation(10)[: rng.integers(2, 6)] + 10 * rng.integers(6)
-        rows += [(f"s{n:05}", IDS[p], 1_700_000_000 + 60 * n + i) for i, p in enumerate(products)]
-    frame = pl.DataFrame(rows, schema=["session_id", "product_id", "timestamp"], orient="row")
-    frame = frame.with_columns(pl.int_range(1, pl.len() + 1).alias(ROW))
-    return ClickLog.from_events(daft.from_arrow(frame.to_arrow()), IDS)
+    sessions = [rng.permutation(10)[: rng.integers(2, 6)] + 10 * rng.integers(6) for _ in range(400)]
+    return make_log(sessions, IDS)
 
 
 def embedding(name, signal, seed):

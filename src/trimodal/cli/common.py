@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ParameterError
+from ..errors import ParameterError, check_int
 from ..progress import Advance
 
 if TYPE_CHECKING:
@@ -148,14 +148,16 @@ def _click_parameter(name: str, text: str) -> object:
         return number(f"--click-option {name}=", text)
 
 
-def whole_numbers(option: str, text: str) -> list[int]:
-    """Turn comma-separated text into whole numbers."""
+def whole_numbers(option: str, text: str, *, low: int) -> list[int]:
+    """Turn comma-separated text into whole numbers >= `low`."""
     try:
         values = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise ParameterError(f"{option} {text!r}, must be whole numbers such as 3,20,50.") from None
     if not values:
         raise ParameterError(f"{option} is empty, must be whole numbers such as 3,20,50.")
+    for value in values:
+        check_int(option, value, low=low)
     return values
 
 

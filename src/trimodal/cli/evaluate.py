@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..clicks import MAX_CLICKS, MIN_CLICKS
-from ..errors import DataError, ParameterError
+from ..errors import ParameterError, check_int
 from ..rejections import MAX_REJECTED
 from . import common
 from .common import print_json, say, terminal
+from .held_out import HeldOut, Modalities, Questions, held_out_data
 
 if TYPE_CHECKING:
-    from ..clicks import ClickLog
-    from ..evaluation.retrieval import NextClicks
     from ..recommender import Recommender
 
 group = typer.Typer(
@@ -29,11 +27,6 @@ Target = Annotated[
         metavar="DATA", help="A data folder, fitted with the default encoders; or a bundle, whose vectors are taken."
     ),
 ]
-
-
-HeldOut = Annotated[float, typer.Option(help="Share of the sessions, the last ones, to ask about.")]
-Questions = Annotated[int, typer.Option(help="At most so many questions.")]
-Modalities = Annotated[str | None, typer.Option(help="Which to use, comma-separated. [default: all]")]
 
 
 def register(app: typer.Typer) -> None:
@@ -62,12 +55,13 @@ def clustering(
     Example: trimodal evaluate clustering shop/ --categories 3,20,50 --seeds 3 --sample 5000
     """
     from ..evaluation.clustering import evaluate_clustering
+    from ..evaluation.plots import check_figure, draw_map
 
-    counts = common.whole_numbers("--categories", categories)
+    counts = common.whole_numbers("--categories", categories, low=2)
+    if figure is not None:
+        check_figure(figure)
     recommender = _fitted(target, modalities, seed)
     if figure is not None:
-        from ..evaluation.plots import draw_map
-
         with terminal("drawing the map", None):
             draw_map(figure, recommender, categories=20 if 20 in counts else counts[0], sample=sample, seed=seed)
         say(f"map: {figure}")
@@ -110,7 +104,7 @@ def clicks(
     """
     from ..evaluation.retrieval import evaluate_retrieval
 
-    lengths = common.whole_numbers("-k", k)
+    lengths = common.whole_numbers("-k", k, low=1)
     held = held_out_data(
         folder,
         held_out,
@@ -157,7 +151,8 @@ def cold_start(
     from ..encoders.click import click_settings
     from ..evaluation.cold_start import cold_start_ladder
 
-    counts = common.whole_numbers("--levels", levels)
+    counts = common.whole_numbers("--levels", levels, low=0)
+    check_int("k", k, low=1)
     settings = click_settings(**{"seed": seed, **common.click_parameters(click_option)})
     held = held_out_data(
         folder,
@@ -184,46 +179,6 @@ def cold_start(
         print_json(ladder.to_dict())
     else:
         typer.echo(str(ladder))
-
-
-@dataclass(frozen=True)
-class HeldOutData:
-    """A recommender fitted on the earlier sessions, these sessions, and questions about the later ones."""
-
-    recommender: Recommender
-    train: ClickLog
-    questions: NextClicks
-
-
-def held_out_data(
-    folder: Path,
-    share: float,
-    questions: int,
-    *,
-    modalities: str | None,
-    click_option: list[str] | None,
-    vectors: list[str] | None,
-    limits: tuple[int, int],
-    max_rejected: float,
-    seed: int,
-) -> HeldOutData:
-    """Read a data folder, hold out its last sessions, and fit on the rest."""
-    from ..data import read_data
-    from ..evaluation.retrieval import NextClicks
-    from ..recommender import Recommender
-
-    data = read_data(folder, min_clicks=limits[0], max_clicks=limits[1], max_rejected=max_rejected)
-    if data.clicks is None or len(data.clicks) < 2:
-        raise DataError(f"{folder} has no clean sessions to hold out.")
-    train, later = data.clicks.split(share)
-    recommender = Recommender(
-        modalities=common.names(modalities), click_parameters=common.click_parameters(click_option), seed=seed
-    )
-    given = common.read_vectors(vectors, data.catalog.ids)
-    recommender.fit(data.catalog, train, vectors=given, store=common.store_of(folder, None), progress=terminal)
-    common.report_runs(recommender.runs_)
-    say(f"trained on {len(train):,} sessions, asking about {len(later):,} later ones")
-    return HeldOutData(recommender, train, NextClicks.of(later, limit=questions, seed=seed))
 
 
 def _fitted(target: Path, modalities: str | None, seed: int) -> Recommender:

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from ..clicks import MAX_CLICKS, MIN_CLICKS
+from ..errors import check_int
 from ..rejections import MAX_REJECTED
 from . import common
 from .common import print_json, terminal
-from .evaluate import HeldOut, Modalities, Questions, held_out_data
+from .held_out import HeldOut, Modalities, Questions, held_out_data
 
 group = typer.Typer(help="Choose settings on held-out clicks.", no_args_is_help=True)
 
@@ -49,6 +50,7 @@ def weights(
     """
     from ..evaluation.weights import learn_weights
 
+    check_int("k", k, low=1)
     held = held_out_data(
         folder,
         held_out,

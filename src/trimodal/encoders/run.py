@@ -75,7 +75,7 @@ def encode_catalog(
     Raises
     ------
     EncoderError
-        The model itself fails: not one of the first batch's items could be encoded by it.
+        The model itself fails: on every item of the first batch, with nothing encoded before.
     """
     wanted = [i for i, value in enumerate(values) if value is not None]
     keys = {i: key_of(encoder.fingerprint(str(values[i]))) for i in wanted}
@@ -114,7 +114,7 @@ def encode_catalog(
             inputs = [(n, str(values[distinct[order[n]]])) for n in pending]
             for batch in _batches(encoder, inputs, reasons, advance, workers):
                 numbers = [n for n, _ in batch]
-                good, encoded = _encode(encoder, batch, reasons)
+                good, encoded = _encode(encoder, batch, reasons, proven=bool(found.any()))
                 vectors[good] = encoded
                 found[good] = True
                 fresh += good
@@ -178,9 +178,12 @@ def _batches(
 
 
 def _encode(
-    encoder: Encoder, batch: list[tuple[int, Any]], reasons: dict[int, str]
+    encoder: Encoder, batch: list[tuple[int, Any]], reasons: dict[int, str], *, proven: bool
 ) -> tuple[list[int], NDArray[np.float32]]:
-    """Encode a batch; where it fails as a whole, one by one, so that one item costs itself only."""
+    """Encode a batch; where it fails as a whole, one by one, so that one item costs itself only.
+
+    A model that is not `proven` to have encoded anything yet and fails on every item is the one to blame.
+    """
     numbers = [n for n, _ in batch]
     try:
         vectors = encoder.encode_prepared([item for _, item in batch])
@@ -193,6 +196,8 @@ def _encode(
                 good.append(n)
             except Exception as error:
                 reasons[n] = f"the model failed on it: {type(error).__name__}: {error}"
+        if not good and proven:
+            return [], np.empty((0, encoder.dimension), np.float32)
         if not good:
             raise EncoderError(
                 f"{encoder.name} failed on each of {len(batch)} items, so the model itself does not work here: "

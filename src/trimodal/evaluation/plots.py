@@ -49,12 +49,7 @@ def draw_map(
         matplotlib is not installed.
     """
     path = Path(path)
-    if path.suffix not in FORMATS:
-        raise ParameterError(f"{path} must end in one of {', '.join(FORMATS)}.")
-    try:
-        import matplotlib.figure
-    except ImportError as error:
-        raise MissingExtraError("drawing the map", "plots") from error
+    matplotlib = check_figure(path)
     catalog, names = recommender.catalog_, list(modalities or recommender.embeddings_)
     embeddings = {name: recommender.embeddings_[name] for name in names}
     labels, complete = complete_products(embeddings, catalog.categories)
@@ -85,6 +80,17 @@ def draw_map(
         metadata = {"Date": None} if path.suffix == ".svg" else {}
         with matplotlib.rc_context({"svg.hashsalt": "trimodal"}):
             figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
+
+
+def check_figure(path: Path) -> Any:
+    """Raise what `draw_map` would for the file's name or for want of matplotlib; returns matplotlib."""
+    if path.suffix not in FORMATS:
+        raise ParameterError(f"{path} must end in one of {', '.join(FORMATS)}.")
+    try:
+        import matplotlib.figure
+    except ImportError as error:
+        raise MissingExtraError("drawing the map", "plots") from error
+    return matplotlib
 
 
 def _middles(layout: NDArray[np.float64], group: NDArray[np.int64]) -> list[int]:

@@ -204,14 +204,15 @@ def evaluate_retrieval(
     if any(e.ids != train.ids for e in embeddings.values()):
         raise ParameterError("the embeddings are not over the products of the training sessions.")
     most = min(max(ks), len(train.ids))
-    plan = list(_answers(embeddings, train, questions, most, clusters, repeats, seed))
     counts = train.counts()
     percentile = _percentiles(counts)
     known = embeddings["click"].state[questions.last] > 0 if "click" in embeddings else np.zeros(len(questions), bool)
     resampled = Resampled(questions, seed)
     reference: dict[int, tuple[float, NDArray[Any]]] = {}  # per k: hit rate, and that of every resample
     rows = []
-    with progress("next clicks", len(plan)) as advance:
+    # One strategy at a time: each holds a copy of its unit vectors.
+    plan = _answers(embeddings, train, questions, most, clusters, repeats, seed)
+    with progress("next clicks", None) as advance:
         for name, modalities, query, answer in plan:
             places = answer()
             rank = np.where(places == questions.target[:, None], np.arange(1, places.shape[1] + 1), 0).max(1)

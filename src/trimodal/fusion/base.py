@@ -272,7 +272,9 @@ class Fusion(ABC):
         return self.ids_.positions([ids] if isinstance(ids, str) else ids)
 
     def _names(self, places: NDArray[np.int64]) -> NDArray[np.object_]:
-        return np.array([*self.ids_, None], dtype=object)[places]
+        names = self.ids_.array[places]
+        names[places < 0] = None
+        return names
 
     def _query_points(self, vectors: Mapping[str, ArrayLike]) -> Points:
         if not vectors:
@@ -317,6 +319,11 @@ class Fusion(ABC):
                 right = points.units[m][points.row[m, c[part]]]
                 cosines[part, m] = np.einsum("pd,pd->p", left, right, dtype=np.float64)
         return cosines
+
+    def _members(self, queries: Points, q: slice, c: slice) -> list[int]:
+        """The modalities that count in a block inside two groups."""
+        shared = self._shared(int(queries.mask[q.start]), int(self.points_.mask[c.start]))
+        return [m for m in range(len(self.modalities_)) if shared >> m & 1]
 
     def _contributions(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.float64]:
         """What each modality adds to the similarity of pairs: [p, M]."""

@@ -53,5 +53,4 @@ class ClickText(Fusion):
     def _scales(
         self, queries: Points, q: slice, c: slice
     ) -> list[tuple[int, NDArray[np.float32] | float, NDArray[np.float32] | None]]:
-        shared = self._shared(int(queries.mask[q.start]), int(self.points_.mask[c.start]))
-        return [(_CLICK if shared >> _CLICK & 1 else _TEXT, 1.0, None)]
+        return [(m, 1.0, None) for m in self._members(queries, q, c)]

@@ -41,8 +41,7 @@ class EarlyFusion(Fusion):
     def _scales(
         self, queries: Points, q: slice, c: slice
     ) -> list[tuple[int, NDArray[np.float32] | float, NDArray[np.float32] | None]]:
-        shared = self._shared(int(queries.mask[q.start]), int(self.points_.mask[c.start]))
-        members = [m for m in range(len(self.modalities_)) if shared >> m & 1]
+        members = self._members(queries, q, c)
         sides = []
         for points, block in ((queries, q), (self.points_, c)):
             scale = np.sqrt(self._weight / np.array(self._dimensions))[members]

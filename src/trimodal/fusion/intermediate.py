@@ -27,7 +27,6 @@ class IntermediateFusion(Fusion):
     def _scales(
         self, queries: Points, q: slice, c: slice
     ) -> list[tuple[int, NDArray[np.float32] | float, NDArray[np.float32] | None]]:
-        shared = self._shared(int(queries.mask[q.start]), int(self.points_.mask[c.start]))
-        members = [m for m in range(len(self.modalities_)) if shared >> m & 1]
+        members = self._members(queries, q, c)
         total = self._weight[members].sum()
         return [(m, float(self._weight[m] / total), None) for m in members]

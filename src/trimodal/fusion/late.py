@@ -99,35 +99,28 @@ class LateFusion(IntermediateFusion):
         tie = np.round(np.clip(1.0 - similarity.sum(1), 0.0, 2.0), ROUNDING)
         return np.column_stack([super()._keys(queries, q, c), tie])
 
-    def _levels(self) -> dict[float, int]:
-        """Every value that S can take, ranked."""
+    def choose(self, available: Sequence[str]) -> None:
+        """As any strategy; and rank every value that S can take."""
+        super().choose(available)
         values = set()
         for pattern in product((0, 1, 2), repeat=len(self.modalities_)):  # not shared, differs, matches
-            shared = self._weight[[p > 0 for p in pattern]].sum()
-            if shared > 0:
-                values.add(round(float(self._weight[[p == 2 for p in pattern]].sum() / shared), 12))
-        return {value: rank for rank, value in enumerate(sorted(values))}
+            shared = [m for m, p in enumerate(pattern) if p > 0]
+            if shared:
+                values.add(self._level([m for m, p in enumerate(pattern) if p == 2], shared))
+        self._levels = {value: rank for rank, value in enumerate(sorted(values))}
+
+    def _level(self, matching: list[int], shared: list[int]) -> float:
+        """S over its highest value, for modalities that match among those shared."""
+        return round(float(self._weight[matching].sum() / self._weight[shared].sum()), 12)
 
     def _coarse(self, queries: Points, q: slice, c: slice) -> NDArray[np.floating]:
         # Ranks 4 apart: a cosine mean lies in [-1, 1], so it orders inside a rank and never across.
         assert queries.codes is not None
         assert self.points_.codes is not None
-        shared = self._shared(int(queries.mask[q.start]), int(self.points_.mask[c.start]))
-        members = [m for m in range(len(self.modalities_)) if shared >> m & 1]
-        total = self._weight[members].sum()
-        levels = self._levels()
-        rank = np.array(
-            [
-                4.0
-                * levels[
-                    round(
-                        float(self._weight[[m for i, m in enumerate(members) if p >> i & 1]].sum() / total),
-                        12,
-                    )
-                ]
-                for p in range(1 << len(members))
-            ]
-        )
+        members = self._members(queries, q, c)
+        rank = np.empty(1 << len(members))
+        for p in range(len(rank)):
+            rank[p] = 4.0 * self._levels[self._level([m for i, m in enumerate(members) if p >> i & 1], members)]
         pattern = np.zeros((q.stop - q.start, c.stop - c.start), np.uint8)
         for i, m in enumerate(members):
             pattern |= (queries.codes[q, m][:, None] == self.points_.codes[c, m][None]).astype(np.uint8) << i
