@@ -2,8 +2,8 @@
 
     python benchmarks/market.py
 
-First table: adjusted Rand index of k-means (10 restarts) on unit vectors and on their concatenation, over the
-products that have all three modalities. Second: seconds and peak memory of `simulate`, each size in a process of
+Adjusted Rand index of k-means (10 restarts) on unit vectors and on their concatenation, over the
+products that have all three modalities; before it seconds and peak memory of `simulate`, each size in a process of
 its own. Writes OUT/market.json.
 """
 
@@ -82,15 +82,7 @@ def main() -> None:
     if options.size is not None:
         print(json.dumps(cost(options.out, *SIZES[options.size])))
         return
-    names = ["+".join(subset) for subset in SUBSETS]
-    print(f"{'market':<18}{'K':>4}{'seed':>6}{'epochs':>8}{'clicks':>8}" + "".join(f"{name:>18}" for name in names))
-    markets = []
-    for market in MARKETS:
-        row = tell_apart(options.out, *market)
-        markets.append(row)
-        label = f"{row['market']:<18}{row['categories']:>4}{row['seed']:>6}{row['epochs']:>8}"
-        cells = "".join(f"{row['ari'][name]:>18.3f}" for name in names)
-        print(f"{label}{row['clicks_per_hot_product']:>8.0f}{cells}", flush=True)
+    # Costs first: a process starts with the peak memory of the one that it came from.
     costs = []
     for i, (products, sessions, pictures) in enumerate(SIZES):
         command = [sys.executable, __file__, "--out", str(options.out), "--size", str(i)]
@@ -100,6 +92,15 @@ def main() -> None:
         words = "with pictures" if pictures else "without pictures"
         size = f"{products:,} products, {sessions:,} sessions, {words}"
         print(f"{size:<64}{found['seconds']:>8.1f} s{found['peak_gb']:>8.2f} GB")
+    names = ["+".join(subset) for subset in SUBSETS]
+    print(f"{'market':<18}{'K':>4}{'seed':>6}{'epochs':>8}{'clicks':>8}" + "".join(f"{name:>18}" for name in names))
+    markets = []
+    for market in MARKETS:
+        row = tell_apart(options.out, *market)
+        markets.append(row)
+        label = f"{row['market']:<18}{row['categories']:>4}{row['seed']:>6}{row['epochs']:>8}"
+        cells = "".join(f"{row['ari'][name]:>18.3f}" for name in names)
+        print(f"{label}{row['clicks_per_hot_product']:>8.0f}{cells}", flush=True)
     (options.out / "market.json").write_text(json.dumps({"markets": markets, "costs": costs}, indent=2) + "\n")
 
 
