@@ -267,8 +267,8 @@ class Resampled:
         self._weights = np.random.default_rng(seed).poisson(1.0, (RESAMPLES, self.sessions)).astype(np.float32)
         self._questions = self._weights @ np.bincount(self._session).astype(np.float32)
 
-    def rates(self, hit: NDArray[np.bool_]) -> NDArray[np.floating]:
-        """Share of questions that are hit, [q], in every resample: [RESAMPLES]."""
+    def rates(self, hit: NDArray[Any]) -> NDArray[np.floating]:
+        """Share of questions that are hit, or mean of what each counts for, [q], in every resample: [RESAMPLES]."""
         hits = self._weights @ np.bincount(self._session, hit, self.sessions).astype(np.float32)
         return hits / np.maximum(self._questions, 1.0)
 
