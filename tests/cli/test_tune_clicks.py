@@ -32,20 +32,8 @@ def steady(trials):
 
 
 def test_what_is_found_can_be_given_to_fit(shop, tmp_path, capsys):
-    out, err = output(
-        capsys,
-        "tune",
-        "clicks",
-        shop,
-        "--trials",
-        4,
-        "--objective",
-        "hit-rate",
-        *CHEAP,
-        "-o",
-        tmp_path / "f.json",
-        "--json",
-    )
+    command = ["tune", "clicks", shop, "--trials", 4, "--objective", "hit-rate", *CHEAP]
+    out, err = output(capsys, *command, "-o", tmp_path / "f.json", "--json")
     found = json.loads(out)
     assert len(found["trials"]) == 4
     assert "trial 4: hit rate" in err

@@ -12,7 +12,7 @@ from filelock import FileLock
 from trimodal.clicks import ClickLog
 from trimodal.encoders.click import Prod2Vec, click_settings
 from trimodal.errors import DataError, MissingExtraError, ParameterError
-from trimodal.evaluation.click_results import described
+from trimodal.evaluation.click_results import Difference, described
 from trimodal.evaluation.click_search import search_clicks
 from trimodal.evaluation.click_space import TUNED, affordable, settings_of, space, starts, work
 from trimodal.evaluation.retrieval import NextClicks
@@ -48,11 +48,11 @@ def repeatable(found):
 def test_it_begins_with_the_preset_and_judges_on_later_sessions(parts, tmp_path):
     log, test = parts
     seen = []
-    found = search_clicks(log, test, study=tmp_path / "s", trials=7, report=seen.append, **CHEAP)
+    found = search_clicks(log, test, study=tmp_path / "s", trials=7, report=seen.append, k=5)
     assert [trial.number for trial in found.trials] == list(range(1, 8))
     assert list(found.trials) == seen
     assert found.trials[0].settings == {name: getattr(click_settings("paper"), name) for name in TUNED}
-    assert found.trials[1].settings == {**starts()[1], "epochs": found.trials[1].settings["epochs"]}
+    assert found.trials[1].settings == starts()[1]
     assert found.found == max(found.trials, key=lambda trial: trial.ndcg).settings
     assert len({described(trial.settings) for trial in found.trials}) == 7
     assert found.sessions == {"train": 320, "validation": 80, "test": 100}
@@ -66,6 +66,18 @@ def test_it_begins_with_the_preset_and_judges_on_later_sessions(parts, tmp_path)
     shape = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert set(shape["test"]) == {"paper", "found", "differences"}
     assert (shape["verdict"], shape["options"]) == (found.verdict, found.options)
+
+
+def test_what_is_worse_or_not_sure_is_said(parts, tmp_path):
+    found = search_clicks(*parts, study=tmp_path / "s", trials=2, k=5)
+
+    def verdict(low, high):
+        return replace(found, differences={"ndcg": Difference((low + high) / 2, low, high)}).verdict
+
+    assert found.options
+    assert verdict(0.01, 0.03) == "keep them"
+    assert verdict(-0.01, 0.03) == "no gain that can be told from chance: keep the preset paper"
+    assert verdict(-0.03, -0.01) == "worse than the preset paper: keep that one"
 
 
 def test_a_question_about_a_product_without_vector_is_a_miss(parts, tmp_path):

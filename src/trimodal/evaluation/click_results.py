@@ -102,6 +102,8 @@ class ClickSearch:
         """What to do with what was found."""
         if not self.options:
             return "no trial was better than the preset paper: keep it"
+        if self.differences[MEASURES[self.objective]].high < 0:
+            return "worse than the preset paper: keep that one"
         return "keep them" if self.gains else "no gain that can be told from chance: keep the preset paper"
 
     def to_dict(self) -> dict[str, Any]:
