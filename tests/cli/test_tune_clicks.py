@@ -14,8 +14,6 @@ from trimodal.cli import run
 from trimodal.cli.common import click_parameters
 from trimodal.encoders.click import click_settings
 
-pytest.importorskip("optuna")
-
 CHEAP = ["--max-cost", "1", "-k", "2"]
 
 

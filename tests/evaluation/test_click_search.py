@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +18,6 @@ from trimodal.evaluation.click_search import search_clicks
 from trimodal.evaluation.click_space import TUNED, affordable, settings_of, space, starts, work
 from trimodal.evaluation.retrieval import NextClicks
 from trimodal.ids import ProductIds
-
-optuna = pytest.importorskip("optuna")
 
 N = 60
 IDS = ProductIds([f"p{i}" for i in range(N)])
@@ -187,6 +186,7 @@ def test_epochs_are_cut_to_what_a_trial_may_cost():
     assert work(replace(paper, window=20), lengths) < 1.5 * work(paper, lengths)  # wider than the sessions
     assert work(replace(paper, epochs=10), lengths) == 2 * work(paper, lengths)
     dear = replace(paper, epochs=60, negative=20)
+    assert affordable(dear, lengths, float("inf")) == dear
     cut = affordable(dear, lengths, 10.0)
     assert 1 < cut.epochs < 60
     assert work(cut, lengths) <= 10 * work(paper, lengths) < work(replace(cut, epochs=cut.epochs + 1), lengths)
@@ -250,6 +250,6 @@ def test_nothing_to_ask_and_nothing_installed_are_said(parts, tmp_path, monkeypa
             search_clicks(log, test, study=tmp_path / "s", validation=validation)
     with pytest.raises(DataError, match="test: 0 sessions"):
         search_clicks(log, test.split(0)[1], study=tmp_path / "s")
-    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtraError, match=r"trimodal\[tune\]"):
         search_clicks(log, test, study=tmp_path / "s", trials=1)

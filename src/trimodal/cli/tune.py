@@ -93,7 +93,8 @@ def clicks(
         typer.Option(help="Trials see only so many sessions, the latest before the test ones. For very large logs."),
     ] = None,
     max_cost: Annotated[
-        float, typer.Option(help="A trial may take about so many times as long as the preset paper.")
+        float,
+        typer.Option(help="A trial may take about so many times as long as the preset paper; epochs beyond are cut."),
     ] = 10.0,
     workers: Annotated[
         int,
@@ -101,7 +102,9 @@ def clicks(
     ] = 1,
     study: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Journal of the search. [default: .trimodal/clicks.study beside the data]"),
+        typer.Option(
+            metavar="FILE", help="Journal of the search; .trimodal/clicks.study beside the data if not given."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE.json", help="Write the parameters that were found.")

@@ -92,4 +92,4 @@ def affordable(settings: Prod2VecSettings, lengths: NDArray[np.int64], max_cost:
     """The settings with as many of their epochs as cost at most `max_cost` times the preset `paper`."""
     limit = max_cost * work(click_settings("paper"), lengths)
     epoch = work(replace(settings, epochs=1), lengths)
-    return replace(settings, epochs=max(1, min(settings.epochs, int(limit / max(epoch, 1.0) + 1e-9))))
+    return replace(settings, epochs=max(1, int(min(settings.epochs, limit / max(epoch, 1.0) + 1e-9))))
