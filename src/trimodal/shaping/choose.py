@@ -33,7 +33,7 @@ def shape(
     Parameters
     ----------
     places
-        int64 [q, p]: candidates, nearest first, -1 behind the last.
+        int64 [q, p], p > 0: candidates, nearest first, -1 behind the last.
     distances
         float32 [q, p]: their distances to the query.
     k
@@ -82,9 +82,7 @@ class _Choice:
     group: NDArray[np.int64] | None = None
     most_of_group: int = 0
 
-    def __init__(
-        self, places: NDArray[np.int64], distances: NDArray[np.float32], k: int, diversity: float
-    ) -> None:
+    def __init__(self, places: NDArray[np.int64], distances: NDArray[np.float32], k: int, diversity: float) -> None:
         self.places, self.k, self.diversity = places, k, diversity
         self.relevance = (1.0 - diversity) * (1.0 - distances.astype(np.float64))
         self.redundancy = np.full(places.shape, -1.0)  # no similarity is below
@@ -96,7 +94,7 @@ class _Choice:
         self.filled = np.zeros(len(places), np.int64)
 
     def run(self) -> None:
-        rows = np.arange(len(self.places) if self.places.shape[1] else 0)
+        rows = np.arange(len(self.places))
         while len(rows):
             best = self.bound[rows].argmax(1)
             left = ~np.isneginf(self.bound[rows, best]) & (self.filled[rows] < self.k)
@@ -107,14 +105,12 @@ class _Choice:
             known = self.compared[rows, best] == self.filled[rows]
             self.take(rows[known], best[known])
             old, column = rows[~known], best[~known]
-            if not len(old):
-                continue
             self.update(old, column)
-            if self.diversity:
-                rivals = self.bound[old] > np.maximum(self.bound[old, column], np.finfo(float).min)[:, None]
-                rivals &= self.compared[old] < self.filled[old][:, None]
-                rivals[np.isneginf(self.bound[old, column])] = False
-                row, rival = np.nonzero(rivals)
+            if self.diversity:  # whoever may still be ahead of it, at once: fewer rounds than one by one
+                still = ~np.isneginf(self.bound[old, column])
+                old, column = old[still], column[still]
+                ahead = self.bound[old] > self.bound[old, column][:, None]
+                row, rival = np.nonzero(ahead & (self.compared[old] < self.filled[old][:, None]))
                 self.update(old[row], rival)
 
     def take(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
@@ -139,11 +135,12 @@ class _Choice:
         step = np.arange(len(which)) - first[which]
         row = rows[which]
         other = self.chosen[row, since[which] + step]
-        distance = self.compare(self.places[row, columns[which]], self.places[row, other]).astype(np.float64)
-        similarity = np.where(np.isnan(distance), 0.0, 1.0 - distance)
+        distance = self.compare(self.places[row, columns[which]], self.places[row, other])
+        similarity = np.where(np.isnan(distance), 0.0, 1.0 - distance.astype(np.float64))
         highest = np.maximum(self.redundancy[rows, columns], np.maximum.reduceat(similarity, first))
         self.redundancy[rows, columns] = highest
-        self.near[rows, columns] += np.add.reduceat((distance <= self.near_distance).astype(np.int64), first)
+        near = distance <= np.float32(self.near_distance)  # a distance of .1 is one of .1f, which is above .1
+        self.near[rows, columns] += np.add.reduceat(near.astype(np.int64), first)
         self.compared[rows, columns] = self.filled[rows]
         score = self.relevance[rows, columns] - self.diversity * highest
         if self.most_near is not None:
