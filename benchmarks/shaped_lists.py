@@ -15,6 +15,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def main() -> None:
         for product_id in few:
             recommender.similar(product_id, options.k, shaping=shaping)
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, shaping in {"plain": None, **ways}.items():
         rows.append(
             {
@@ -96,7 +97,7 @@ def main() -> None:
     print(f"simulated market of {len(catalog):,} products, k = {options.k}; {os.cpu_count()} cores")
     print(f"{'shaping':<24}{f'{len(asked):,} at once, s':>18}{'ratio':>8}{'one, ms':>10}{'ratio':>8}")
     for row in rows:
-        at_once, one = (float(row[key]) / float(rows[0][key]) for key in ("seconds", "milliseconds_one"))
+        at_once, one = (row[key] / rows[0][key] for key in ("seconds", "milliseconds_one"))
         print(f"{row['shaping']:<24}{row['seconds']:>18.2f}{at_once:>8.2f}{row['milliseconds_one']:>10.1f}{one:>8.2f}")
     note = {"python": platform.python_version(), "products": len(catalog), "queries": len(asked), "k": options.k}
     (options.out / "shaped_lists.json").write_text(json.dumps({**note, "rows": rows}, indent=2) + "\n")

@@ -207,7 +207,7 @@ def evaluate_shaping(
                     groups=float(repeated[place].mean()) if _shared(facts) else None,
                     categories=float(labels[place].mean()) if facts.category.names else None,
                     coverage=len(np.unique(lists[lists >= 0])) / len(fusion.ids_),
-                    short=float((lists < 0).any(1)[place].mean()),
+                    short=float(np.any(lists[place] < 0, axis=1).mean()),
                 )
             )
             advance(1)
