@@ -340,9 +340,11 @@ class Recommender:
 
     def _facts(self) -> Facts:
         """What filters know of the products; made anew when the catalogue is another."""
-        if getattr(self, "_facts_catalog", None) is not self.catalog_:
-            self._facts_made, self._facts_catalog = Facts.of(self.catalog_), self.catalog_
-        return self._facts_made
+        catalog, facts = getattr(self, "_kept_facts", (None, None))
+        if facts is None or catalog is not self.catalog_:
+            facts = Facts.of(self.catalog_)
+            self._kept_facts = self.catalog_, facts
+        return facts
 
     def _described(
         self,

@@ -75,6 +75,18 @@ def test_shares_and_distances_stay(bundle):
         assert neighbor == plain[neighbor.product_id]
 
 
+def test_the_page_and_the_empty_list(bundle, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    code, out, err = command(capsys, "similar", bundle, "red-cup", "--other-groups", "--html", page)
+    assert code == 0, err
+    assert "blue cup" not in out + page.read_text()
+    assert "blue shoe" in out
+    assert "blue shoe" in page.read_text()
+    code, out, _ = command(capsys, "similar", bundle, "red-cup", "--price-from", 100)
+    assert code == 0
+    assert "no product passes the filters" in out
+
+
 def test_all_products_into_a_file(bundle, tmp_path, capsys):
     options = ["--max-per-group", 1, "--diversity", 0.2, "-k", 3]
     code, _, err = command(capsys, "similar", bundle, "--all", "-o", tmp_path / "n.parquet", *options)

@@ -195,4 +195,4 @@ def similar(
     if json:
         print_json(result.to_dict())
     else:
-        typer.echo(common.neighbor_table(recommender, result))
+        typer.echo(common.neighbor_table(recommender, result, shaped=shaping is not None))

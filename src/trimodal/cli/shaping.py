@@ -29,7 +29,7 @@ MaxPerDuplicate = Annotated[
 ]
 DuplicateDistance = Annotated[
     float | None,
-    typer.Option(metavar="X", help="Distance up to which products are near-duplicates. [default: 0.05]",
+    typer.Option(metavar="X", help="Distance up to which products are near-duplicates; 0.05 if not given.",
                  rich_help_panel=PANEL),
 ]  # fmt: skip
 Diversity = Annotated[
@@ -38,7 +38,7 @@ Diversity = Annotated[
 ]
 Pool = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Diversity chooses from the N nearest. [default: 10 k]", rich_help_panel=PANEL),
+    typer.Option(metavar="N", help="Diversity chooses from the N nearest; 10 k if not given.", rich_help_panel=PANEL),
 ]
 Category = Annotated[
     list[str] | None, typer.Option(metavar="NAME", help="Only this category. Repeatable.", rich_help_panel=PANEL)
@@ -81,7 +81,7 @@ def shaping(
     k: Annotated[int, typer.Option("-k", help="Length of the list.")] = 15,
     duplicate_distance: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Distance up to which products are near-duplicates. [default: 0.05]"),
+        typer.Option(metavar="X", help="Distance up to which products are near-duplicates; 0.05 if not given."),
     ] = None,
     held_out: HeldOut = 0.2,
     questions: Questions = 20000,

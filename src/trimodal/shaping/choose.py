@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 PairDistances = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 
+RUN = 16
+"""How many candidates behind one that turns out to be a near-duplicate are looked at together with it."""
+
 
 def shape(
     places: NDArray[np.int64],
@@ -106,6 +109,9 @@ class _Choice:
             self.take(rows[known], best[known])
             old, column = rows[~known], best[~known]
             self.update(old, column)
+            if self.most_near is not None:
+                out = np.isneginf(self.bound[old, column])
+                self.look_behind(old[out], column[out])
             if self.diversity:  # whoever may still be ahead of it, at once: fewer rounds than one by one
                 still = ~np.isneginf(self.bound[old, column])
                 old, column = old[still], column[still]
@@ -122,6 +128,14 @@ class _Choice:
             self.of_group[rows] += self.group[rows] == self.group[rows, columns][:, None]
             row, column = np.nonzero(self.of_group[rows] >= self.most_of_group)
             self.bound[rows[row], column] = -np.inf
+
+    def look_behind(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
+        """Compare those behind near-duplicates at once: where there is one there may be thousands."""
+        row = np.repeat(rows, RUN)
+        column = (columns[:, None] + np.arange(1, RUN + 1)).ravel()
+        row, column = row[column < self.bound.shape[1]], column[column < self.bound.shape[1]]
+        open_ = ~np.isneginf(self.bound[row, column]) & (self.compared[row, column] < self.filled[row])
+        self.update(row[open_], column[open_])
 
     def update(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
         """Compare candidates with what was chosen since they were last compared; at least one each."""

@@ -78,11 +78,11 @@ class Allowed:
     Attributes
     ----------
     candidates
-        bool [n]: what no query decides about.
+        bool [c]: what no query decides about.
     category, group
-        (of queries [q], of candidates [n]): must be equal and known; must differ.
+        (of queries [q], of candidates [c]): must be equal and known; must differ.
     price
-        (lowest [q], highest [q], of candidates [n]).
+        (lowest [q], highest [q], of candidates [c]).
     """
 
     candidates: NDArray[np.bool_]
@@ -101,14 +101,14 @@ class Allowed:
         queries
             Places of the queries in the catalogue, [q]; None: they are not in it, so nothing is known of them.
         candidates
-            Places of the candidates, [n].
+            Places of the candidates, [c].
 
         Raises
         ------
         ParameterError
             A name that no product has; a comparison with a query of which nothing is known.
         """
-        passes = np.ones(len(candidates), bool)
+        passes = np.ones(len(facts.price), bool)
         if shaping.categories is not None:
             passes &= facts.category.among(shaping.categories, "category")
         if shaping.exclude_categories:

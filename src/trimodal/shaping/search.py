@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,9 @@ from .settings import DUPLICATE_DISTANCE, Shaping
 
 GROWTH = 4
 """By how much the pool grows for queries whose list the caps left short."""
+
+FEW = 16
+"""Where filters that no query decides about keep less than 1 of so many products, these alone are searched."""
 
 _CELLS = 1 << 22
 """Queries times pool that are in memory at once."""
@@ -128,8 +132,17 @@ def _shaped(fusion: Fusion, facts: Facts, asked: _Asked, k: int, shaping: Shapin
 def _scorer(fusion: Fusion, facts: Facts, asked: _Asked, shaping: Shaping) -> _Search:
     if not shaping.filters:
         return _Search(fusion, asked.points, asked.own)
-    allowed = Allowed.by(shaping, facts, asked.places, fusion.points_.order)
-    return _Within(fusion, asked.points, asked.own, allowed)
+    points, own = fusion.points_, asked.own
+    allowed = Allowed.by(shaping, facts, asked.places, points.order)
+    kept = np.flatnonzero(allowed.candidates)
+    if 0 < len(kept) * FEW <= len(points):
+        fusion = copy(fusion)
+        fusion.points_ = replace(points.take(kept), order=points.order[kept])
+        row = np.full(len(points), -1)
+        row[kept] = np.arange(len(kept))
+        own = np.where(own >= 0, row[own], -1)
+        allowed = Allowed.by(shaping, facts, asked.places, fusion.points_.order)
+    return _Within(fusion, asked.points, own, allowed)
 
 
 def _choose(
