@@ -3,7 +3,7 @@
     python benchmarks/shaped_lists.py --products 20000 --queries 1000
 
 Each way of shaping answers the same products at once, as `write_neighbors` does, and a part of them one by one, as a
-server does. Prints a table and writes OUT/shaped_lists.json.
+server does; medians of some turns. Prints a table and writes OUT/shaped_lists.json.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,10 @@ WAYS = {
 }
 
 
-def seconds(job: Callable[[], object], repeats: int) -> float:
-    """The shortest of some runs."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        job()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def seconds(job: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    job()
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -54,7 +51,7 @@ def main() -> None:
     parser.add_argument("--products", type=int, default=20_000)
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("-k", type=int, default=15)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("out/shaped"))
     options = parser.parse_args()
     market = options.out / f"market-{options.products}"
@@ -85,15 +82,16 @@ def main() -> None:
         for product_id in few:
             recommender.similar(product_id, options.k, shaping=shaping)
 
-    rows: list[dict[str, Any]] = []
-    for name, shaping in {"plain": None, **ways}.items():
-        rows.append(
-            {
-                "shaping": name,
-                "seconds": seconds(lambda s=shaping: together(s), options.repeats),  # type: ignore[misc]
-                "milliseconds_one": 1000 / len(few) * seconds(lambda s=shaping: one_by_one(s), options.repeats),  # type: ignore[misc]
-            }
-        )
+    plan: dict[str, Shaping | None] = {"plain": None, **ways}
+    times = np.empty((options.repeats, len(plan), 2))
+    for turn in range(options.repeats):  # in turns: what else the machine does falls on all alike
+        for i, shaping in enumerate(plan.values()):
+            times[turn, i, 0] = seconds(partial(together, shaping))
+            times[turn, i, 1] = seconds(partial(one_by_one, shaping)) * 1000 / len(few)
+    rows: list[dict[str, Any]] = [
+        {"shaping": name, "seconds": float(at_once), "milliseconds_one": float(one)}
+        for name, (at_once, one) in zip(plan, np.median(times, axis=0), strict=True)
+    ]
     print(f"simulated market of {len(catalog):,} products, k = {options.k}; {os.cpu_count()} cores")
     print(f"{'shaping':<24}{f'{len(asked):,} at once, s':>18}{'ratio':>8}{'one, ms':>10}{'ratio':>8}")
     for row in rows:
