@@ -23,6 +23,7 @@ from .errors import TrimodalError
 from .fusion import ClickText, EarlyFusion, Fusion, IntermediateFusion, LateFusion
 from .recommender import Recommender
 from .results import Neighbor, SimilarProducts
+from .shaping import Shaping
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ __all__ = [
     "Neighbor",
     "Provenance",
     "Recommender",
+    "Shaping",
     "SimilarProducts",
     "State",
     "TrimodalError",

@@ -30,6 +30,7 @@ from .errors import (
 from .fusion import Fusion, fusion_strategy
 from .progress import Progress, silent
 from .results import Neighbor, SimilarProducts, write_neighbors
+from .shaping import Facts, Shaping, shaped_neighbors, shaped_query
 
 
 class Recommender:
@@ -259,8 +260,13 @@ class Recommender:
 
     # ------------------------------------------------------------------ results
 
-    def similar(self, product_id: str, k: int = 15) -> SimilarProducts:
+    def similar(self, product_id: str, k: int = 15, *, shaping: Shaping | None = None) -> SimilarProducts:
         """The k products nearest to one of the catalogue, itself left out.
+
+        Parameters
+        ----------
+        shaping
+            Caps, diversity and filters; None for the plain list. With diversity the order is that of choice.
 
         Raises
         ------
@@ -269,7 +275,12 @@ class Recommender:
         """
         self._check_fitted()
         position = self.catalog_.ids.positions([product_id])
-        (_, places, distances), *_ = self.fusion_.iter_neighbors(position, check_int("k", k, low=1))
+        check_int("k", k, low=1)
+        (_, places, distances), *_ = (
+            self.fusion_.iter_neighbors(position, k)
+            if shaping is None
+            else shaped_neighbors(self.fusion_, self._facts(), position, k, shaping)
+        )
         found = places[0][places[0] >= 0]
         shares = self.fusion_.shares(np.repeat(position, len(found)), found)
         return self._described(product_id, found, distances[0], shares)
@@ -281,6 +292,7 @@ class Recommender:
         image: str | Path | None = None,
         vectors: Mapping[str, ArrayLike] | None = None,
         k: int = 15,
+        shaping: Shaping | None = None,
     ) -> SimilarProducts:
         """The k products nearest to one that is not in the catalogue.
 
@@ -290,6 +302,8 @@ class Recommender:
             Its title, and its picture's path or URL; either alone will do.
         vectors
             Its vector [d] in modalities that have no encoder here (or in place of one).
+        shaping
+            As in `similar`; nothing that compares with the product's own category, group or price.
         """
         self._check_fitted()
         given = dict(vectors or {})
@@ -305,16 +319,32 @@ class Recommender:
                     f"the vectors of {name!r} were ready-made; give similar_to(vectors={{{name!r}: ...}})."
                 )
             given[name] = self._shelf().encode_one(name, str(value), like=self.embeddings_[name])
-        found, distances, shares = self.fusion_.query_positions(given, k)
+        found, distances, shares = (
+            self.fusion_.query_positions(given, k)
+            if shaping is None
+            else shaped_query(self.fusion_, self._facts(), given, k, shaping)
+        )
         return self._described(None, found, distances, shares)
 
-    def write_neighbors(self, path: str | Path, k: int = 15, *, progress: Progress = silent) -> int:
+    def write_neighbors(
+        self, path: str | Path, k: int = 15, *, shaping: Shaping | None = None, progress: Progress = silent
+    ) -> int:
         """Write the k neighbours of every product to a Parquet file, block by block; returns the rows written.
 
-        Columns: `product_id`, `rank` (from 1), `neighbor_id`, `distance`, and `share_M` per modality M.
+        Columns: `product_id`, `rank` (from 1), `neighbor_id`, `distance`, and `share_M` per modality M. `shaping` is
+        as in `similar`.
         """
         self._check_fitted()
-        return write_neighbors(self.fusion_, Path(path), k, progress=progress)
+        facts = None if shaping is None else self._facts()
+        return write_neighbors(self.fusion_, Path(path), k, shaping=shaping, facts=facts, progress=progress)
+
+    def _facts(self) -> Facts:
+        """What filters know of the products; made anew when the catalogue is another."""
+        catalog, facts = getattr(self, "_kept_facts", (None, None))
+        if facts is None or catalog is not self.catalog_:
+            facts = Facts.of(self.catalog_)
+            self._kept_facts = self.catalog_, facts
+        return facts
 
     def _described(
         self,

@@ -15,6 +15,7 @@ from .errors import check_int
 from .files import atomic
 from .fusion import Fusion
 from .progress import Progress, silent
+from .shaping import Facts, Shaping, shaped_neighbors
 
 BLOCK = 8192
 """Products whose neighbours are in memory at once when those of all are written."""
@@ -32,7 +33,7 @@ class Neighbor:
 
 @dataclass(frozen=True)
 class SimilarProducts:
-    """The products most similar to one, nearest first. Prints as a table."""
+    """The products most similar to one, nearest first unless diversity chose the order. Prints as a table."""
 
     product_id: str | None
     strategy: str
@@ -56,11 +57,20 @@ class SimilarProducts:
         return "\n".join(lines)
 
 
-def write_neighbors(fusion: Fusion, path: Path, k: int, *, progress: Progress = silent) -> int:
+def write_neighbors(
+    fusion: Fusion,
+    path: Path,
+    k: int,
+    *,
+    shaping: Shaping | None = None,
+    facts: Facts | None = None,
+    progress: Progress = silent,
+) -> int:
     """Write the k neighbours of every product of a fitted strategy to a Parquet file, atomically.
 
     Columns: `product_id`, `rank` (from 1), `neighbor_id`, `distance`, and `share_M` per modality M; in the order
-    of the products. Returns the rows written.
+    of the products. Lists are shaped where `shaping`, and with it the `facts` of the products, is given. Returns the
+    rows written.
     """
     count = len(fusion.ids_)
     k = min(check_int("k", k, low=1), count)
@@ -82,7 +92,12 @@ def write_neighbors(fusion: Fusion, path: Path, k: int, *, progress: Progress = 
             positions = np.arange(start, min(start + BLOCK, count))
             places = np.empty((len(positions), k), np.int64)
             distances = np.empty((len(positions), k), np.float32)
-            for asked, found, distance in fusion.iter_neighbors(positions, k):
+            lists = (
+                fusion.iter_neighbors(positions, k)
+                if shaping is None or facts is None
+                else shaped_neighbors(fusion, facts, positions, k, shaping)
+            )
+            for asked, found, distance in lists:
                 places[asked], distances[asked] = found, distance
                 advance(len(asked))
             row, rank = np.nonzero(places >= 0)

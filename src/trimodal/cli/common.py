@@ -202,8 +202,8 @@ def warn_of_gaps(recommender: Recommender) -> None:
         say(f"warning: {len(lonely):,} products have no vector, so they have no neighbours; the first: {first}")
 
 
-def neighbor_table(recommender: Recommender, result: SimilarProducts) -> str:
-    """Neighbours with title, distance, and the share of each modality."""
+def neighbor_table(recommender: Recommender, result: SimilarProducts, *, shaped: bool = False) -> str:
+    """Neighbours with title, distance, and the share of each modality; `shaped` where filters may have left none."""
     titles = recommender.catalog_.frame["title"]
 
     def title(product_id: str, width: int) -> str:
@@ -219,5 +219,6 @@ def neighbor_table(recommender: Recommender, result: SimilarProducts) -> str:
         shares = "".join(f"{'-':>9}" if n.state[name] == "missing" else f"{n.shares[name]:>9.3f}" for name in shown)
         lines.append(f"{n.distance:>8.4f}  {title(n.product_id, 48):<48}{shares}  {n.product_id}")
     if not result.neighbors:
-        lines.append("no neighbours: nothing is known of it that is known of another product")
+        known = "nothing is known of it that is known of another product"
+        lines.append(f"no neighbours: {f'no product passes the filters, or {known}' if shaped else known}")
     return "\n".join(lines)

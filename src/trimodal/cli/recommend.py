@@ -14,6 +14,7 @@ from ..encoders.text import DEFAULT as TEXT
 from ..errors import ParameterError, check_choice
 from ..rejections import MAX_REJECTED
 from . import common
+from . import shaping as shapes
 from .common import print_json, say, terminal
 
 
@@ -114,6 +115,20 @@ def similar(
     all_products: Annotated[bool, typer.Option("--all", help="Neighbours of every product, into the file -o.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Parquet file for --all.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a page with pictures.")] = None,
+    max_per_group: shapes.MaxPerGroup = None,
+    other_groups: shapes.OtherGroups = False,
+    max_per_duplicate: shapes.MaxPerDuplicate = None,
+    duplicate_distance: shapes.DuplicateDistance = None,
+    diversity: shapes.Diversity = 0.0,
+    pool: shapes.Pool = None,
+    category: shapes.Category = None,
+    not_category: shapes.NotCategory = None,
+    same_category: shapes.SameCategory = False,
+    brand: shapes.Brand = None,
+    price_from: shapes.PriceFrom = None,
+    price_to: shapes.PriceTo = None,
+    price_times_from: shapes.PriceTimesFrom = None,
+    price_times_to: shapes.PriceTimesTo = None,
     device: common.Device = "auto",
     json: common.Json = False,
 ) -> None:
@@ -126,8 +141,11 @@ def similar(
       trimodal similar shop.bundle --title "red running shoes" --image shoe.jpg
 
       trimodal similar shop.bundle --all -o neighbours.parquet
+
+      trimodal similar shop.bundle 4711 --max-per-group 1 --same-category --price-times-from 0.5 --price-times-to 2
     """
     from ..recommender import Recommender
+    from ..shaping import Shaping
 
     ways = [product_id is not None, title is not None or image is not None, all_products]
     if sum(ways) != 1:
@@ -139,10 +157,25 @@ def similar(
     if html is not None and product_id is None:
         raise ParameterError("--html goes with a product id.")
     check_choice("device", device, DEVICES)
+    settings = Shaping(
+        max_per_group=max_per_group,
+        exclude_own_group=other_groups,
+        max_per_duplicate=max_per_duplicate,
+        duplicate_distance=duplicate_distance,
+        diversity=diversity,
+        pool=pool,
+        categories=category or None,
+        exclude_categories=not_category or (),
+        same_category=same_category,
+        price=shapes.bounds(price_from, price_to),
+        relative_price=shapes.bounds(price_times_from, price_times_to),
+        brands=brand or None,
+    )
+    shaping = shapes.asked(settings, k)
     # Sizes are enough here: hashing gigabytes for one answer is what `info` is for.
     recommender = Recommender.load(bundle, verify=False, device=device)
     if out is not None:
-        rows = recommender.write_neighbors(out, k, progress=terminal)
+        rows = recommender.write_neighbors(out, k, shaping=shaping, progress=terminal)
         written = {"file": str(out), "products": len(recommender.catalog_), "rows": rows}
         if json:
             print_json(written)
@@ -150,16 +183,16 @@ def similar(
             typer.echo(f"{rows:,} neighbours of {len(recommender.catalog_):,} products -> {out}")
         return
     result = (
-        recommender.similar(product_id, k)
+        recommender.similar(product_id, k, shaping=shaping)
         if product_id is not None
-        else recommender.similar_to(title=title, image=image, k=k)
+        else recommender.similar_to(title=title, image=image, k=k, shaping=shaping)
     )
     if html is not None and product_id is not None:
         from ..evaluation.gallery import write_gallery
 
-        write_gallery(html, recommender, [product_id], k=k)
+        write_gallery(html, recommender, [product_id], k=k, shaping=shaping)
         say(f"page: {html}")
     if json:
         print_json(result.to_dict())
     else:
-        typer.echo(common.neighbor_table(recommender, result))
+        typer.echo(common.neighbor_table(recommender, result, shaped=shaping is not None))

@@ -19,6 +19,7 @@ from .clustering import ClusteringTable
 if TYPE_CHECKING:
     from ..recommender import Recommender
     from ..results import SimilarProducts
+    from ..shaping import Shaping
 
 THUMBNAIL = 160
 """Longest side of a picture in the page, in pixels."""
@@ -43,6 +44,7 @@ def write_gallery(
     ids: Sequence[str],
     *,
     k: int = 15,
+    shaping: Shaping | None = None,
     title: str = "Similar products",
     note: str = "",
     table: ClusteringTable | None = None,
@@ -55,6 +57,8 @@ def write_gallery(
     ----------
     ids
         The products to show.
+    shaping
+        Caps, diversity and filters of the lists; None for the plain ones.
     note
         A sentence below the heading, such as where the data come from.
     table
@@ -81,7 +85,7 @@ def write_gallery(
             missing=[name for name, e in recommender.embeddings_.items() if e.state[place] == 0],
         )
 
-    results = [recommender.similar(product_id, k) for product_id in ids]
+    results = [recommender.similar(product_id, k, shaping=shaping) for product_id in ids]
     environment = Environment(loader=PackageLoader("trimodal.evaluation"), autoescape=True, trim_blocks=True)
     page = environment.get_template("gallery.html.j2").render(
         title=title,
