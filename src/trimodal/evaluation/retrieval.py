@@ -20,7 +20,6 @@ from ..clicks import ClickLog
 from ..embeddings import Embedding
 from ..errors import DataError, ParameterError, check_int
 from ..fusion import Fusion, fusion_strategy
-from ..ids import ProductIds
 from ..progress import Progress, silent
 
 DECAY = 0.7
@@ -298,14 +297,27 @@ def _answers(
         yield "co-occurrence", (), query, partial(from_table, table, questions, k, decay=decay, repeats=repeats)
     subsets = [s for size in range(1, len(everything) + 1) for s in combinations(everything, size)]
     for subset in subsets:
-        for name in ("early", "intermediate", "late") if subset == everything else ("intermediate",):
-            if name != "intermediate" and len(subset) == 1:
-                continue
+        for name in strategies_of(subset, whole=subset == everything):
             settings = {"clusters": clusters, "seed": seed} if name == "late" else {}
-            fusion = fusion_strategy(name, modalities=subset, **settings).fit(embeddings, train.ids)
+            fusion = fusion_strategy(name, modalities=subset, **settings).fit(embeddings, train.ids, clicks=train)
             yield name, subset, "last", partial(from_last, fusion, questions, k, repeats=repeats)
             if subset == everything or len(subset) == 1:
-                yield name, subset, "session", partial(from_session, fusion, embeddings, questions, k, repeats=repeats)
+                yield name, subset, "session", partial(from_session, fusion, questions, k, repeats=repeats)
+
+
+def strategies_of(subset: Sequence[str], *, whole: bool) -> list[str]:
+    """Strategies worth comparing on a subset of the modalities; `whole` if it is all of them.
+
+    One modality alone is the same by every strategy, but for what the click log says beside the click vectors.
+    """
+    names = ["intermediate"]
+    if whole and len(subset) > 1:
+        names = ["early", "intermediate", "late"]
+    if len(subset) > 1 or "click" in subset:
+        names.append("adaptive")
+    if "click" in subset:
+        names.append("covisit")
+    return names
 
 
 def from_last(fusion: Fusion, questions: NextClicks, k: int, *, repeats: bool = False) -> NDArray[np.int64]:
@@ -318,27 +330,18 @@ def from_last(fusion: Fusion, questions: NextClicks, k: int, *, repeats: bool = 
 
 
 def from_session(
-    fusion: Fusion, embeddings: Mapping[str, Embedding], questions: NextClicks, k: int, *, repeats: bool = False
+    fusion: Fusion, questions: NextClicks, k: int, *, decay: float = DECAY, repeats: bool = False
 ) -> NDArray[np.int64]:
     """Answers from a decayed mean of the session's unit vectors, per modality: positions [q, k]."""
-    units = {}
-    for name in fusion.modalities_:
-        vectors = embeddings[name].vectors
-        units[name] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    weights = questions.weights(len(fusion.ids_))
+    weights = questions.weights(len(fusion.ids_), decay)
+    weights.eliminate_zeros()
+    weights = sparse.csr_matrix(sparse.diags(1 / np.asarray(weights.sum(1)).ravel()) @ weights)
     answers = np.full((len(questions), k), -1, np.int64)
     last = questions.last
     for start in range(0, len(questions), _BLOCK):
-        part = weights[start : start + _BLOCK]
-        ids = ProductIds([str(i) for i in range(part.shape[0])])
-        queries = {}
-        for name in fusion.modalities_:
-            e = embeddings[name]
-            mean = part[:, e.state > 0] @ units[name]
-            queries[name] = Embedding.join(name, ids, list(ids), mean.astype(np.float32), e.provenance)
-        found, _ = fusion.query_many(queries, k + 1)
-        own = np.full(len(ids), -2) if repeats else last[start : start + len(ids)]
-        answers[start : start + len(ids)] = _without(found, own, k)
+        found, _ = fusion.query_sessions(weights[start : start + _BLOCK], k + 1)
+        own = np.full(len(found), -2) if repeats else last[start : start + len(found)]
+        answers[start : start + len(found)] = _without(found, own, k)
     return answers
 
 

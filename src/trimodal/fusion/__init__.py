@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ParameterError
+from .adaptive import AdaptiveFusion
 from .base import Fusion, Neighbors
 from .click_text import ClickText
+from .covisit import CoVisitFusion
 from .early import EarlyFusion
 from .intermediate import IntermediateFusion
 from .late import LateFusion
 
 STRATEGIES: dict[str, type[Fusion]] = {
-    cls.name: cls for cls in (EarlyFusion, IntermediateFusion, LateFusion, ClickText)
+    cls.name: cls for cls in (EarlyFusion, IntermediateFusion, LateFusion, AdaptiveFusion, CoVisitFusion, ClickText)
 }
 
 
@@ -28,7 +30,9 @@ def fusion_strategy(name: str, **settings: Any) -> Fusion:
 
 __all__ = [
     "STRATEGIES",
+    "AdaptiveFusion",
     "ClickText",
+    "CoVisitFusion",
     "EarlyFusion",
     "Fusion",
     "IntermediateFusion",

@@ -14,11 +14,13 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
+from ..clicks import ClickLog
 from ..embeddings import Embedding, Provenance, State, usable_rows
 from ..errors import NotFittedError, ParameterError, check_int
 from ..ids import ProductIds
-from ..index.exact import search
+from ..index.exact import COARSE_ERROR, search
 from .points import MAX_MODALITIES, Points
 
 ROUNDING = 7
@@ -78,9 +80,16 @@ class Fusion(ABC):
     def _learn(self, embeddings: Mapping[str, Embedding], names: Sequence[str]) -> None:  # noqa: B027
         """Learn whatever the strategy learns from the embeddings of these modalities; most learn nothing."""
 
-    def _place(self, points: Points) -> Points:
-        """Add to points what the strategy needs at search."""
+    def _observe(self, clicks: ClickLog) -> None:  # noqa: B027
+        """Take from a click log what the strategy needs beside the vectors; most need nothing."""
+
+    def _place(self, points: Points, embeddings: Mapping[str, Embedding] | None) -> Points:
+        """Add to points what the strategy needs at search; `embeddings` is None for points from outside."""
         return points
+
+    def _extra(self) -> NDArray[np.bool_] | None:
+        """Products that are comparable for another reason than a vector: bool [n]."""
+        return None
 
     def learned(self) -> dict[str, NDArray[Any]]:
         """Arrays that `fit` learned; a bundle keeps them."""
@@ -105,6 +114,7 @@ class Fusion(ABC):
         ids: ProductIds | None = None,
         *,
         only: Sequence[str] | None = None,
+        clicks: ClickLog | None = None,
     ) -> Self:
         """Learn from the embeddings and place their products.
 
@@ -116,20 +126,41 @@ class Fusion(ABC):
             The products; the union of the embeddings' if not given.
         only
             Learn from these modalities alone and keep what was learned from the others.
+        clicks
+            The log that the click vectors are from, for strategies that count clicks themselves.
         """
         self.choose(tuple(embeddings))
+        if clicks is not None:
+            self._observe(clicks)
         self._learn(embeddings, [name for name in self.modalities_ if only is None or name in only])
         return self.place(embeddings, ids)
 
     def place(self, embeddings: Mapping[str, Embedding], ids: ProductIds | None = None) -> Self:
         """Take another set of products and vectors, keeping what was learned."""
         self.choose(tuple(embeddings))
-        self.ids_ = union(embeddings, self.modalities_) if ids is None else ids
-        self.points_ = self._place(Points.of(embeddings, self.modalities_, self.ids_))
+        self.ids_ = self._products(embeddings, ids)
+        self.points_ = self._place(Points.of(embeddings, self.modalities_, self.ids_, self._extra()), embeddings)
         self._dimensions = [embeddings[name].dimension for name in self.modalities_]
         self._rank = np.empty(len(self.ids_), np.int64)
         self._rank[self.points_.order] = np.arange(len(self.ids_))
         return self
+
+    def _products(self, embeddings: Mapping[str, Embedding], ids: ProductIds | None) -> ProductIds:
+        self.choose(tuple(embeddings))
+        return union(embeddings, self.modalities_) if ids is None else ids
+
+    def retuned(self, embeddings: Mapping[str, Embedding], **settings: Any) -> Self:
+        """A strategy with other settings and all that this one has learned, over the same products.
+
+        Vectors are shared with this one, so that many settings can be tried at little cost.
+        """
+        other = type(self)(**{**self.settings(), **settings}).restore(self.learned())
+        other.choose(tuple(embeddings))
+        if other.modalities_ != self.modalities_:
+            return other.place(embeddings, self.ids_)
+        other.ids_, other._dimensions, other._rank = self.ids_, self._dimensions, self._rank
+        other.points_ = other._place(self.points_, embeddings)
+        return other
 
     def choose(self, available: Sequence[str]) -> None:
         """Settle on modalities and weights among those available. Raises `ParameterError` where that cannot be."""
@@ -224,12 +255,33 @@ class Fusion(ABC):
             int64 and float32 [q, min(k, n)]; -1 and NaN where there are no more.
         """
         self._fitted()
-        ids = next(iter(embeddings.values())).ids
-        points = self._foreign_points(embeddings, ids)
+        return self._nearest(self._foreign_points(embeddings, next(iter(embeddings.values())).ids), k)
+
+    def query_sessions(
+        self, weights: sparse.csr_matrix, k: int = 15
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Nearest products of sessions: of a weighted mean of the unit vectors of products, per modality.
+
+        Parameters
+        ----------
+        weights
+            Sparse [q, n], >= 0, over `ids_`: what each product counts in each session.
+
+        Returns
+        -------
+        positions, distances
+            int64 and float32 [q, min(k, n)]; -1 and NaN where there are no more.
+        """
+        self._fitted()
+        if weights.shape[1] != len(self.ids_):
+            raise ParameterError(f"weights over {weights.shape[1]:,} products, must be over {len(self.ids_):,}.")
+        return self._nearest(self._session_points(weights), k)
+
+    def _nearest(self, points: Points, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         k = min(check_int("k", k, low=1), len(self.ids_))
-        places = np.full((len(ids), k), -1, np.int64)
-        distances = np.full((len(ids), k), np.nan, np.float32)
-        for block, found, distance in search(_Search(self, points, np.full(len(ids), -1)), k):
+        places = np.full((len(points), k), -1, np.int64)
+        distances = np.full((len(points), k), np.nan, np.float32)
+        for block, found, distance in search(_Search(self, points, np.full(len(points), -1)), k):
             places[points.order[block]], distances[points.order[block]] = found, distance
         return places, distances
 
@@ -304,7 +356,30 @@ class Fusion(ABC):
             else Embedding(name, ids, nothing, np.empty((0, dimension), np.float32), Provenance("none"))
             for name, dimension in zip(self.modalities_, self._dimensions, strict=True)
         }
-        return self._place(Points.of(complete, self.modalities_, ids))
+        return self._place(Points.of(complete, self.modalities_, ids), None)
+
+    def _session_points(self, weights: sparse.csr_matrix) -> Points:
+        """Points of sessions, weights [q, n] over `ids_`."""
+        return self._place(self._mean_points(weights), None)
+
+    def _mean_points(
+        self,
+        weights: sparse.csr_matrix,
+        trust: NDArray[np.float64] | None = None,
+        extra: NDArray[np.bool_] | None = None,
+    ) -> Points:
+        """Per modality, the weighted sum of the unit vectors of products; `trust` [n, M] is a further factor."""
+        points = self.points_
+        ids = ProductIds([str(i) for i in range(weights.shape[0])])
+        ordered = sparse.csr_matrix(weights)[:, points.order]
+        sums = {}
+        for m, name in enumerate(self.modalities_):
+            part = ordered[:, points.mask >> m & 1 == 1]
+            if trust is not None:
+                part = part @ sparse.diags(trust[points.order, m][points.mask >> m & 1 == 1])
+            vectors = np.asarray(part @ points.units[m], np.float32)
+            sums[name] = Embedding.join(name, ids, list(ids), vectors, Provenance("session"))
+        return Points.of(sums, self.modalities_, ids, extra)
 
     def _cosines(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.float64]:
         """Cosine per modality of pairs: [p, M], 0 where either is missing."""
@@ -336,6 +411,10 @@ class Fusion(ABC):
 
     def _comparable(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.bool_]:
         return self._shared(queries.mask[q], self.points_.mask[c]) != 0
+
+    def _coarse_error(self) -> float:
+        """Bound on the error of `_coarse`."""
+        return COARSE_ERROR
 
     def _coarse(self, queries: Points, q: slice, c: slice) -> NDArray[np.floating]:
         """Similarities of a block inside two groups, float32 [q, c]."""
@@ -373,6 +452,9 @@ class _Search:
 
     def exact(self, queries: NDArray[np.int64], candidates: NDArray[np.int64]) -> NDArray[np.float64]:
         return self.fusion._keys(self.queries, queries, candidates)
+
+    def error(self) -> float:
+        return self.fusion._coarse_error()
 
     def own(self, queries: slice) -> NDArray[np.int64]:
         return self.own_rows[queries]

@@ -79,7 +79,7 @@ class LateFusion(IntermediateFusion):
                 means = KMeans(k, init="k-means++", n_init=self.restarts, random_state=self.seed).fit(vectors)
             self.centers_[name] = means.cluster_centers_.astype(np.float32)
 
-    def _place(self, points: Points) -> Points:
+    def _place(self, points: Points, embeddings: Mapping[str, Embedding] | None) -> Points:
         codes = np.full((len(points), len(self.modalities_)), -1, np.int32)
         for m, name in enumerate(self.modalities_):
             has = np.flatnonzero(points.mask >> m & 1)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ..embeddings import Embedding
 from ..ids import ProductIds
@@ -25,7 +26,8 @@ class Points:
     Attributes
     ----------
     mask
-        uint8 [n], ascending: bit m is set where the point has modality m.
+        uint16 [n], ascending: bit m is set where the point has modality m; one more bit may stand for what a strategy
+        knows of a point beside its vectors.
     order
         int64 [n]: where each point stands in the caller's order.
     units
@@ -36,14 +38,23 @@ class Points:
         float64 [n, M]: ||v||, 0 where missing.
     codes
         int32 [n, M] or None: cluster per modality, -1 where missing (late fusion).
+    trust, strength
+        float64 [n, M] or None: how much of a modality counts, and the length of its vector in the similarity; they
+        differ only for a session, a mean of points (adaptive fusion).
+    seen
+        Sparse [n, products] or None: co-visits of each point with every product, columns in the caller's order
+        (co-visit fusion).
     """
 
-    mask: NDArray[np.uint8]
+    mask: NDArray[np.uint16]
     order: NDArray[np.int64]
     units: tuple[NDArray[np.float32], ...]
     row: NDArray[np.int64]
     norms: NDArray[np.float64]
     codes: NDArray[np.int32] | None = None
+    trust: NDArray[np.float64] | None = None
+    strength: NDArray[np.float64] | None = None
+    seen: sparse.csr_matrix | None = None
 
     def __len__(self) -> int:
         return len(self.mask)
@@ -53,6 +64,13 @@ class Points:
         masks, starts = np.unique(self.mask, return_index=True)
         stops = [*starts[1:].tolist(), len(self)]
         return [(int(m), slice(a, b)) for m, a, b in zip(masks, starts.tolist(), stops, strict=True)]
+
+    @cached_property
+    def rows_of(self) -> NDArray[np.int64]:
+        """The point that stands at each place of the caller's order, -1 where none does."""
+        rows = np.full(int(self.order.max()) + 1 if len(self) else 0, -1)
+        rows[self.order] = np.arange(len(self))
+        return rows
 
     @cached_property
     def twins(self) -> NDArray[np.uint64]:
@@ -71,6 +89,12 @@ class Points:
                 bits = unit[self.row[m, part]].view(np.uint32).astype(np.uint64)
                 hashes[part] += (bits * factors).sum(1, dtype=np.uint64)
                 hashes[part] += self.norms[part, m].view(np.uint64) * scale
+        if self.trust is not None:
+            factors = rng.integers(1, 2**63, self.trust.shape[1], dtype=np.uint64) | np.uint64(1)
+            hashes += (np.ascontiguousarray(self.trust).view(np.uint64) * factors).sum(1, dtype=np.uint64)
+        if self.seen is not None:  # what is seen with others is nobody's twin
+            has = np.flatnonzero(np.diff(self.seen.indptr))
+            hashes[has] += (has.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         return hashes
 
     def block(self, modality: int, points: slice) -> NDArray[np.float32]:
@@ -87,16 +111,29 @@ class Points:
             has = self.mask[chosen] >> m & 1 == 1
             units.append(unit[self.row[m, chosen[has]]])
             rows[m] = np.cumsum(has) - 1
-        codes = None if self.codes is None else self.codes[chosen]
-        return Points(self.mask[chosen], order, tuple(units), rows, self.norms[chosen], codes)
+        codes, trust, strength, seen = (
+            None if a is None else a[chosen] for a in (self.codes, self.trust, self.strength, self.seen)
+        )
+        return Points(self.mask[chosen], order, tuple(units), rows, self.norms[chosen], codes, trust, strength, seen)
 
     @classmethod
-    def of(cls, embeddings: Mapping[str, Embedding], modalities: Sequence[str], ids: ProductIds) -> Points:
-        """Points for the products `ids`; an embedding that is not over these ids is aligned to them."""
+    def of(
+        cls,
+        embeddings: Mapping[str, Embedding],
+        modalities: Sequence[str],
+        ids: ProductIds,
+        extra: NDArray[np.bool_] | None = None,
+    ) -> Points:
+        """Points for the products `ids`; an embedding that is not over these ids is aligned to them.
+
+        `extra`, bool [n], sets the bit after those of the modalities.
+        """
         aligned = [embeddings[name].aligned(ids) for name in modalities]
-        mask = np.zeros(len(ids), np.uint8)
+        mask = np.zeros(len(ids), np.uint16)
         for m, embedding in enumerate(aligned):
-            mask |= ((embedding.state > 0) << m).astype(np.uint8)
+            mask |= ((embedding.state > 0) << m).astype(np.uint16)
+        if extra is not None:
+            mask |= (extra << len(aligned)).astype(np.uint16)
         order = np.argsort(mask, kind="stable")
         units, rows = [], np.full((len(aligned), len(ids)), -1, np.int64)
         norms = np.zeros((len(ids), len(aligned)))

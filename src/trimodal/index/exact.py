@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 COARSE_ERROR = 2e-5
-"""Bound on the error of a coarse score; candidates this close to the k-th best are all ranked exactly."""
+"""Bound on the error of a coarse score in [-1, 1]; candidates this close to the k-th best are all ranked exactly."""
 
 ROOM = 256
 """How many candidates per query beyond k are kept on average before they are ranked exactly and cut to k."""
@@ -34,7 +34,10 @@ class Scorer(Protocol):
         """Slices of the candidates that these queries can be compared with at all."""
 
     def coarse(self, queries: slice, candidates: slice) -> NDArray[np.floating]:
-        """Scores, higher is nearer, each within `COARSE_ERROR`: [q, c], an array of the caller's own."""
+        """Scores, higher is nearer, each within `error()`: [q, c], an array of the caller's own."""
+
+    def error(self) -> float:
+        """Bound on the error of `coarse`."""
 
     def exact(self, queries: NDArray[np.int64], candidates: NDArray[np.int64]) -> NDArray[np.float64]:
         """Sort keys of pairs, lower is nearer, the distance first, then tie-breaks: [p, keys]."""
@@ -82,6 +85,7 @@ def search(
 def _shortlist(scorer: Scorer, queries: slice, k: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs (query of the block, candidate) that hold the k nearest of every query, ties included."""
     count = queries.stop - queries.start
+    error = scorer.error()
     own = scorer.own(queries)
     bound = np.full(count, -np.inf)  # per query, no candidate below it can be among the best k
     row = np.empty(0, np.int64)
@@ -94,7 +98,7 @@ def _shortlist(scorer: Scorer, queries: slice, k: int, size: int) -> tuple[NDArr
         scores[inside, own[inside] - block.start] = -np.inf
         if width > k and np.isneginf(bound).any():
             kth = np.partition(scores, width - k, axis=1)[:, width - k]
-            bound = np.maximum(bound, kth - 2 * COARSE_ERROR)
+            bound = np.maximum(bound, kth - 2 * error)
         # float32 throughout where the scores are, so that the comparison makes no wider copy
         hit_row, hit_column = np.nonzero(scores >= bound.astype(scores.dtype)[:, None])
         hit_score = scores[hit_row, hit_column].astype(np.float64)
@@ -105,7 +109,7 @@ def _shortlist(scorer: Scorer, queries: slice, k: int, size: int) -> tuple[NDArr
         order = np.lexsort((-score, row))
         row, candidate, score = row[order], candidate[order], score[order]
         kth_here = _rank(row, count) == k - 1
-        bound[row[kth_here]] = np.maximum(bound[row[kth_here]], score[kth_here] - 2 * COARSE_ERROR)
+        bound[row[kth_here]] = np.maximum(bound[row[kth_here]], score[kth_here] - 2 * error)
         kept = score >= bound[row]
         row, candidate, score = row[kept], candidate[kept], score[kept]
         if len(row) > count * (k + ROOM):

@@ -1,0 +1,224 @@
+"""Adaptive and co-visit fusion against plain dense NumPy definitions."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from trimodal.embeddings import Embedding, Provenance, State
+from trimodal.errors import ParameterError
+from trimodal.fusion import AdaptiveFusion, CoVisitFusion
+from trimodal.fusion.adaptive import band
+from trimodal.fusion.evidence import DECAY, WINDOW, ClickEvidence
+from trimodal.ids import ProductIds
+
+_spec = importlib.util.spec_from_file_location("dense", Path(__file__).parent / "dense.py")
+dense = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(dense)
+cosines, ranking = dense.cosines, dense.ranking
+
+N = 40
+WEIGHTS = {"text": 1.0, "image": 0.5, "click": 2.0}
+
+
+def shop_vectors(seed, *, shares=None):
+    """Vectors of three modalities over N products, some missing, some click vectors inferred."""
+    rng = np.random.default_rng(seed)
+    ids = ProductIds([f"p{i}" for i in range(N)])
+    vectors, present, embeddings = {}, {}, {}
+    for name, width in (("text", 9), ("image", 7), ("click", 5)):
+        vectors[name] = (rng.normal(size=(N, width)) + rng.normal(size=width)).astype(np.float32)
+        present[name] = rng.random(N) < (shares or {}).get(name, 0.7)
+        present[name][rng.integers(N)] = True
+        keys = [x for x, h in zip(ids, present[name], strict=True) if h]
+        embeddings[name] = Embedding.join(name, ids, keys, vectors[name][present[name]], Provenance("known"))
+        vectors[name][~present[name]] = 0
+    inferred = present["click"] & (rng.random(N) < 0.3)
+    embeddings["click"].state[inferred] = State.INFERRED
+    return ids, vectors, present, embeddings, inferred
+
+
+def dense_evidence(log):
+    n = len(log.ids)
+    together = np.zeros((n, n))
+    clicks, bounds = log.arrays()
+    for a, b in zip(bounds[:-1], bounds[1:], strict=True):
+        session = clicks[a:b]
+        for x in range(len(session)):
+            for y in range(x + 1, min(x + WINDOW + 1, len(session))):
+                if session[x] != session[y]:
+                    together[session[x], session[y]] += DECAY ** (y - x - 1)
+                    together[session[y], session[x]] += DECAY ** (y - x - 1)
+    return np.bincount(clicks, minlength=n), together
+
+
+def dense_table(together, popularity):
+    o = together.sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        table = together / np.sqrt(np.outer(o, o)) * (o / o.max())[None, :] ** popularity
+    table = np.nan_to_num(table)
+    tops = [x for row in table for x in sorted(row[row > 0])[::-1][:10]]
+    return table, float(np.mean(tops))
+
+
+def dense_adaptive(vectors, present, inferred, counts, *, shrinkage=20.0, trust=0.5, v=0.0, together=None, tilt=0.25):
+    """S of every pair, and which pairs are comparable."""
+    n = len(counts)
+    top, total, comparable = np.zeros((n, n)), 0.0, np.zeros((n, n), bool)
+    for name, cos in cosines(vectors, present).items():
+        mu, tau = band(vectors[name][present[name]])
+        r = present[name].astype(float)
+        if name == "click":
+            r = r * np.where(inferred, trust, np.sqrt(counts / (counts + shrinkage)))
+        top += WEIGHTS[name] * np.outer(r, r) * (cos - mu) / (tau - mu)
+        total += WEIGHTS[name] * (1 - mu) / (tau - mu)
+        comparable |= np.outer(present[name], present[name])
+    if together is not None:
+        table, near = dense_table(together, tilt)
+        top += v * table / near
+        total += v / near
+        seen = together.sum(1) > 0
+        comparable |= np.outer(seen, seen)
+    return top / total, comparable
+
+
+def assert_equal_rankings(fusion, similarity, comparable, k=9):
+    places, distances = ranking(np.where(comparable, 1 - similarity, np.nan), k)
+    found = fusion.neighbors(k=k)
+    np.testing.assert_allclose(found.distances, distances, atol=1e-6)
+    wanted = np.array([[None if p < 0 else f"p{p}" for p in row] for row in places], object)
+    # near ties may come out in either order
+    differ = (found.ids != wanted) & (np.abs(found.distances - np.roll(found.distances, 1, 1)) > 1e-6)
+    assert not (differ & (np.abs(found.distances - np.roll(found.distances, -1, 1)) > 1e-6)).any()
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=15, deadline=None)
+def test_adaptive_is_its_definition(make_log, seed):
+    ids, vectors, present, embeddings, inferred = shop_vectors(seed)
+    log = random_log(make_log, ids, seed)
+    fusion = AdaptiveFusion(weights=WEIGHTS).fit(embeddings, ids, clicks=log)
+    similarity, comparable = dense_adaptive(vectors, present, inferred, log.counts())
+    assert_equal_rankings(fusion, similarity, comparable)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=15, deadline=None)
+def test_covisit_is_its_definition(make_log, seed):
+    ids, vectors, present, embeddings, inferred = shop_vectors(seed)
+    log = random_log(make_log, ids, seed)
+    fusion = CoVisitFusion(weights=WEIGHTS, covisits=3.0, popularity=0.4).fit(embeddings, ids, clicks=log)
+    _, together = dense_evidence(log)
+    options = {"v": 3.0, "together": together, "tilt": 0.4}
+    similarity, comparable = dense_adaptive(vectors, present, inferred, log.counts(), **options)
+    assert_equal_rankings(fusion, similarity, comparable)
+
+
+@pytest.mark.parametrize("strategy", [AdaptiveFusion, CoVisitFusion])
+def test_a_session_is_the_mean_of_its_products(make_log, strategy):
+    ids, vectors, present, embeddings, inferred = shop_vectors(3)
+    log = random_log(make_log, ids, 3)
+    fusion = strategy(weights=WEIGHTS).fit(embeddings, ids, clicks=log)
+    options = {"v": 2.0, "together": dense_evidence(log)[1]} if strategy is CoVisitFusion else {}
+    similarity, _ = dense_adaptive(vectors, present, inferred, log.counts(), **options)
+    rng = np.random.default_rng(0)
+    weights = sparse.csr_matrix(rng.random((6, N)) * (rng.random((6, N)) < 0.15))
+    places, distances = fusion.query_sessions(weights, N)
+    wanted = 1 - weights @ similarity
+    for row in range(6):
+        there = places[row] >= 0
+        np.testing.assert_allclose(distances[row][there], np.clip(wanted[row, places[row][there]], 0, 2), atol=1e-6)
+
+
+def test_evidence_is_its_definition_and_follows_the_products(make_log):
+    ids = ProductIds([f"p{i}" for i in range(N)])
+    log = random_log(make_log, ids, 1)
+    evidence = ClickEvidence.of(log)
+    clicks, together = dense_evidence(log)
+    np.testing.assert_array_equal(evidence.clicks, clicks)
+    np.testing.assert_allclose(evidence.together.toarray(), together, rtol=1e-5)
+    other = ProductIds(["new", *[f"p{i}" for i in range(N - 1, 4, -1)]])
+    moved = evidence.aligned(ids, other)
+    back = [ids.find([x])[0] for x in other]
+    assert moved.clicks[0] == 0
+    np.testing.assert_allclose(moved.together.toarray()[1:, 1:], together[np.ix_(back[1:], back[1:])], rtol=1e-5)
+    assert moved.together[0].nnz == 0
+    again = ClickEvidence.from_arrays(evidence.arrays())
+    assert (again.together != evidence.together).nnz == 0
+
+
+def test_products_can_come_and_go(make_log):
+    ids, _, _, embeddings, _ = shop_vectors(5)
+    log = random_log(make_log, ids, 5)
+    fusion = CoVisitFusion().fit(embeddings, ids, clicks=log)
+    fewer = ProductIds([x for x in ids if x != "p7"] + ["late"])
+    before = fusion.distances(["p1"], ["p2", "p3"])
+    fusion.place({name: e.aligned(fewer) for name, e in embeddings.items()}, fewer)
+    assert "p7" not in fusion.neighbors(k=N).ids.ravel().tolist()
+    # weights of co-visits are relative to the whole log, which has lost a product: close, not equal
+    np.testing.assert_allclose(fusion.distances(["p1"], ["p2", "p3"]), before, atol=0.1)
+
+
+def test_a_band_holds_what_it_says():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(300, 6)).astype(np.float32) + 1
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cos = unit @ unit.T
+    off = cos[~np.eye(300, dtype=bool)]
+    np.fill_diagonal(cos, -2)
+    mu, tau = band(vectors)
+    assert mu == pytest.approx(off.mean(), abs=0.01)
+    assert tau == pytest.approx(np.sort(cos, 1)[:, -10:].mean(), abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_band_of_almost_nothing(count):
+    mu, tau = band(np.ones((count, 4), np.float32))
+    assert tau > mu
+
+
+def test_vectors_that_are_all_alike_say_nothing(make_log):
+    ids, _, _, embeddings, _ = shop_vectors(2, shares={"text": 1.0})
+    same = Embedding.join("image", ids, list(ids), np.ones((N, 3), np.float32), Provenance("same"))
+    with_same = AdaptiveFusion().fit({"text": embeddings["text"], "image": same}, ids)
+    without = AdaptiveFusion().fit({"text": embeddings["text"]}, ids)
+    assert with_same.neighbors(k=5).ids.tolist() == without.neighbors(k=5).ids.tolist()
+
+
+def test_other_settings_share_what_was_learned(make_log):
+    ids, _, _, embeddings, _ = shop_vectors(4)
+    log = random_log(make_log, ids, 4)
+    first = CoVisitFusion().fit(embeddings, ids, clicks=log)
+    other = first.retuned(embeddings, covisits=0.5, weights={"image": 3.0})
+    wanted = CoVisitFusion(covisits=0.5, weights={"image": 3.0}).fit(embeddings, ids, clicks=log)
+    np.testing.assert_array_equal(other.neighbors(k=7).distances, wanted.neighbors(k=7).distances)
+    np.testing.assert_array_equal(
+        first.neighbors(k=7).distances, CoVisitFusion().fit(embeddings, ids, clicks=log).neighbors(k=7).distances
+    )
+
+
+def test_covisit_says_what_it_needs():
+    ids, _, _, embeddings, _ = shop_vectors(0)
+    with pytest.raises(ParameterError, match="click log"):
+        CoVisitFusion().fit(embeddings, ids)
+    with pytest.raises(ParameterError, match="'click'"):
+        CoVisitFusion(["text"]).fit(embeddings, ids)
+
+
+@pytest.mark.parametrize("wrong", [{"covisits": -1}, {"popularity": 2}, {"shrinkage": "much"}, {"inferred": 1.5}])
+def test_settings_are_checked(wrong):
+    with pytest.raises(ParameterError):
+        CoVisitFusion(**wrong)
+
+
+def random_log(make_log, ids, seed):
+    rng = np.random.default_rng(seed)
+    sessions = [rng.integers(0, N // 2, rng.integers(2, 14)).tolist() for _ in range(25)]
+    sessions = [[p for i, p in enumerate(s) if i == 0 or p != s[i - 1]] for s in sessions]
+    return make_log(sessions, ids)
