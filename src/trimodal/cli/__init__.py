@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ..errors import TrimodalError
-from . import bundle, data, demo, evaluate, recommend, tune
+from . import bundle, data, demo, evaluate, recommend, report, tune
 
 app = typer.Typer(
     name="trimodal",
@@ -21,6 +21,7 @@ data.register(app)
 recommend.register(app)
 bundle.register(app)
 evaluate.register(app)
+report.register(app)
 tune.register(app)
 demo.register(app)
 
