@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,10 +49,16 @@ class Cards:
     ----------
     recommender
         Fitted.
+
+    Attributes
+    ----------
+    colors
+        Colour per modality of its strategy.
     """
 
     def __init__(self, recommender: Recommender) -> None:
         catalog = recommender.catalog_
+        self.colors = dict(zip(recommender.fusion_.modalities_, COLORS, strict=False))
         self._recommender = recommender
         self._thumbnails = Thumbnails(catalog, THUMBNAIL)
         self._columns = {name: catalog.frame[name].to_list() for name in ("title", "category", "price")}
@@ -76,13 +82,12 @@ class Cards:
 
     def neighbors(self, result: SimilarProducts) -> list[tuple[Card, float, list[Bar]]]:
         """Card, distance, and the share of each modality, for every neighbour."""
-        return [(self.of_id(n.product_id), n.distance, bars(list(n.shares.items()))) for n in result]
+        return [(self.of_id(n.product_id), n.distance, self.bars(n.shares)) for n in result]
 
-
-def bars(shares: Sequence[tuple[str, float]]) -> list[Bar]:
-    """Bars of the shares of a neighbour's modalities."""
-    total = sum(max(share, 0.0) for _, share in shares) or 1.0
-    return [
-        Bar(name, color, share, 100 * max(share, 0.0) / total)
-        for (name, share), color in zip(shares, COLORS, strict=False)
-    ]
+    def bars(self, shares: Mapping[str, float]) -> list[Bar]:
+        """Bars of the shares of a neighbour's modalities, by this or by another strategy of the same modalities."""
+        total = sum(max(share, 0.0) for share in shares.values()) or 1.0
+        return [
+            Bar(name, self.colors.get(name, COLORS[-1]), share, 100 * max(share, 0.0) / total)
+            for name, share in shares.items()
+        ]

@@ -109,7 +109,7 @@ def answered_examples(
     *,
     k: int = 15,
     count: int = 4,
-    shown: int = 8,
+    shown: int = 6,
 ) -> AnsweredExamples:
     """Choose products whose answers are best and worst, each of another category where there are enough.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader
 
 from ..files import atomic
-from .cards import COLORS, Cards
+from .cards import Cards
 from .clustering import ClusteringTable
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def write_gallery(
         title=title,
         note=note,
         strategy=recommender.fusion_.name,
-        modalities=list(zip(recommender.fusion_.modalities_, COLORS, strict=False)),
+        modalities=list(cards.colors.items()),
         groups=[(cards.of_id(str(r.product_id)), cards.neighbors(r)) for r in results],
         table=None if table is None else _cells(table),
         products=len(recommender.catalog_),

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from ..data import DataReport
 from ..files import atomic
-from .cards import COLORS, Card, Cards, bars
+from .cards import Card, Cards
 from .charts import Dot, Line, dot_chart, line_chart
 from .clustering import ClusteringReport, ClusteringRow
 from .cold_start import Ladder, LadderRow
@@ -37,6 +37,18 @@ SECTIONS = {
 }
 """Anchor and heading of each section, in the order of the page."""
 
+_CLEANING = {
+    "clicks": "clicks kept",
+    "repeats": "clicks on the product of the click before",
+    "too_short": "clicks of sessions that are too short",
+    "too_long": "clicks of sessions that are too long",
+    "jumps": "events that leave to the shop, not clicks",
+    "sessions_too_short": "sessions too short",
+    "sessions_too_long": "sessions too long",
+    "sessions_unsorted": "sessions out of order, sorted",
+    "sessions_shared": "sessions of more than one visitor",
+}
+
 
 def write_page(path: Path, report: EvaluationReport) -> int:
     """Write the page, atomically; returns its size in bytes."""
@@ -54,7 +66,7 @@ def render_page(report: EvaluationReport) -> str:
     environment.filters |= {
         "whole": lambda value: f"{value:,}",
         "share": lambda value: f"{100 * value:.1f} %",
-        "rate": lambda value: f"{value:.4f}",
+        "rate": lambda value: _plain(value, 4),
         "signed": lambda value: f"{value:+.4f}".replace("-", "−"),
         "joined": " + ".join,
     }
@@ -65,6 +77,7 @@ def render_page(report: EvaluationReport) -> str:
         "clustering": _clustering(report.clustering),
         "next_clicks": _next_clicks(report.next_clicks),
         "cold_start": _cold_start(report.cold_start),
+        "enough_clicks": _enough_clicks(report),
         "modalities": [],
     }
     if recommender is None or isinstance(drawn, LeftOut):
@@ -79,7 +92,7 @@ def render_page(report: EvaluationReport) -> str:
         cards = Cards(recommender)
         view["answered"] = _answered(report.answered, cards)
         view["disagreements"] = _disagreements(report.disagreements, cards)
-        view["modalities"] = list(zip(recommender.fusion_.modalities_, COLORS, strict=False))
+        view["modalities"] = list(cards.colors.items())
     return environment.get_template("report.html.j2").render(
         report=report,
         sections=SECTIONS,
@@ -92,6 +105,11 @@ def render_page(report: EvaluationReport) -> str:
     )
 
 
+def _plain(value: float, decimals: int) -> str:
+    """A number with a minus sign, and without one where it rounds to 0."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
+
+
 def _name(row: ClusteringRow | RetrievalRow | LadderRow) -> str:
     return row.strategy + (f": {' + '.join(row.modalities)}" if row.modalities else "")
 
@@ -102,9 +120,10 @@ def _in_short(report: EvaluationReport) -> list[str]:
     if isinstance(report.clustering, ClusteringReport):
         grid = report.clustering.grid
         best = max(grid.rows, key=lambda row: row.ari)
+        over = f" ({best.ari_low:.3f} to {best.ari_high:.3f} over {best.seeds} seeds)" if best.seeds > 1 else ""
         found.append(
-            f"Categories: the best of {len(grid.rows)} cells is {_name(best)}, with an ARI of {best.ari:.3f} "
-            f"({best.ari_low:.3f} to {best.ari_high:.3f} over {best.seeds} seeds); chance is {grid.chance:.3f}."
+            f"Categories: the best of {len(grid.rows)} cells is {_name(best)}, with an ARI of {best.ari:.3f}{over}; "
+            f"chance is {_plain(grid.chance, 3)}."
         )
         widest = [r for r in grid.rows if r.strategy == "intermediate" and len(r.modalities) == max(_sizes(grid.rows))]
         alone = [r for r in grid.rows if r.strategy == "intermediate" and len(r.modalities) == 1]
@@ -163,7 +182,14 @@ def _data(report: DataReport) -> dict[str, Any]:
         sizes = f"{here['image_pixels']['min']} / {here['image_pixels']['max']}"
         rows.append(("picture size, smallest / largest", sizes.replace("x", "×"), "1000×1000"))
     rows.append(("categories", f"{here['categories']:,}", "–"))
-    return {"rows": rows, "reasons": report.rejections.reasons(), "total": report.rejections.total, "table": here}
+    cleaning = [(_CLEANING.get(name, name.replace("_", " ")), n) for name, n in (here["cleaning"] or {}).items()]
+    return {
+        "rows": rows,
+        "cleaning": cleaning,
+        "reasons": report.rejections.reasons(),
+        "total": report.rejections.total,
+        "table": here,
+    }
 
 
 def _clustering(report: ClusteringReport | LeftOut) -> dict[str, Any]:
@@ -175,7 +201,7 @@ def _clustering(report: ClusteringReport | LeftOut) -> dict[str, Any]:
     subsets = list(dict.fromkeys(row.modalities for row in grid.rows))
     paper = {key: paper_ari(*key, CATEGORIES) for key in cells}
     shown = [
-        Dot(_name(row), row.ari, row.ari_low, row.ari_high, paper[row.modalities, row.strategy])
+        Dot(" + ".join(row.modalities), row.ari, row.ari_low, row.ari_high, paper[row.modalities, row.strategy])
         for row in grid.rows
         if row.strategy == "intermediate"
     ]
@@ -264,6 +290,12 @@ def _cold_start(ladder: Ladder | LeftOut) -> dict[str, Any]:
     return {"levels": levels, "sides": sides, "probes": ladder.probes, "k": ladder.rows[0].k}
 
 
+def _enough_clicks(report: EvaluationReport) -> int | None:
+    """Clicks from which a product has a click vector."""
+    click = None if report.recommender is None else report.recommender.embeddings_.get("click")
+    return None if click is None else click.provenance.settings.get("min_count")
+
+
 def _answered(found: AnsweredExamples | LeftOut, cards: Cards) -> dict[str, Any]:
     if isinstance(found, LeftOut):
         return found.to_dict()
@@ -296,4 +328,4 @@ def _disagreements(found: Disagreements | LeftOut, cards: Cards) -> dict[str, An
 
 
 def _listed(items: tuple[Listed, ...], cards: Cards) -> list[tuple[Card, Listed, list[Any]]]:
-    return [(cards.of_id(item.product_id), item, list(bars(list(item.shares.items())))) for item in items]
+    return [(cards.of_id(item.product_id), item, cards.bars(item.shares)) for item in items]
