@@ -198,28 +198,28 @@ def _fitted(
     notes: list[str],
 ) -> tuple[Recommender | None, str]:
     """Fit; where the pictures cannot be used, without them. The recommender, or why there is none."""
-    wanted = None if options.modalities is None else list(options.modalities)
-    no_pictures = not checked.table["coverage"]["image"] and any(data.catalog.images) and "image" not in given
-    attempts = [wanted]
-    if (wanted is None and any(data.catalog.images)) or (wanted is not None and len(wanted) > 1 and "image" in wanted):
-        there = {"text": any(data.catalog.titles), "click": train is not None and len(train) > 0}
-        rest = wanted or [name for name, is_there in (there | dict.fromkeys(given, True)).items() if is_there]
-        attempts.append([name for name in rest if name != "image"])
+    there = {"text": any(data.catalog.titles), "image": any(data.catalog.images), "click": bool(train)}
+    names = list(options.modalities or [name for name, has in (there | dict.fromkeys(given, True)).items() if has])
+    if not names:
+        return None, "the products have no titles, no pictures and no clicks, and no vectors were given."
+    attempts = [names]
+    if "image" in names and "image" not in given and len(names) > 1:
+        attempts.append([name for name in names if name != "image"])
+        if not checked.table["coverage"]["image"]:
+            attempts = attempts[1:]
     problem = ""
-    for names in attempts[1:] if no_pictures and len(attempts) > 1 else attempts:
-        if names is not None and not names:
-            continue
-        recommender = Recommender(modalities=names, click_parameters=options.click_parameters, seed=options.seed)
+    for some in attempts:
+        recommender = Recommender(modalities=some, click_parameters=options.click_parameters, seed=options.seed)
         try:
             recommender.fit(data.catalog, train, vectors=given, store=store, progress=progress)
         except DataError as error:
             problem = str(error)
             continue
-        if names is not attempts[0]:
+        if some != names:
             reason = problem or "not one local picture can be read; the rejected rows say why."
             notes.append(f"Pictures are left out: {reason}")
         return _without_empty(recommender, train, notes), ""
-    return None, problem or "there is nothing to encode."
+    return None, problem
 
 
 def _without_empty(recommender: Recommender, train: ClickLog | None, notes: list[str]) -> Recommender:
