@@ -5,6 +5,8 @@ The paper's shop data are not public: these are marks to compare the pattern wit
 
 from __future__ import annotations
 
+from itertools import combinations
+
 from .clustering import ClusteringRow
 
 ENCODERS = {"text": "LaBSE", "image": "CLIP", "click": "Prod2Vec"}
@@ -68,6 +70,11 @@ def patterns(rows: tuple[ClusteringRow, ...]) -> list[tuple[str, float, float]]:
         ("all three less the best single modality", all_three, singles),
         ("all three less the best pair", all_three, pairs),
         ("all three less clicks alone", all_three, [(frozenset(["click"]), "intermediate")]),
+        *(
+            (f"{one} + {other} less the better of the two", (frozenset([one, other]), "intermediate"), two)
+            for one, other in combinations(ENCODERS, 2)
+            for two in [[(frozenset([name]), "intermediate") for name in (one, other)]]
+        ),
         ("intermediate less early fusion, all three", all_three, [(everything, "early")]),
         ("intermediate less late fusion, all three", all_three, [(everything, "late")]),
     ]

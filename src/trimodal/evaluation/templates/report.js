@@ -109,6 +109,7 @@
     }
 
     function show(i) {
+      if (i === at && tip.hidden === (i < 0)) return soon();
       at = i;
       tip.hidden = i < 0;
       if (i >= 0) {
@@ -174,6 +175,7 @@
 
     // Bring a product into view and show it.
     function visit(i) {
+      show(-1);
       const [x, y] = place(i);
       if (x < 30 || y < 30 || x > width - 30 || y > height - 30) {
         left += width / 2 - x;
@@ -223,8 +225,9 @@
       const closer = event.deltaY < 0;
       if (!closer && zoom === 1) return; // nothing to zoom out of: the page scrolls on
       event.preventDefault();
-      const lines = event.deltaMode === 1 ? 16 : 1;
-      zoomTo(zoom * Math.exp(-Math.max(-120, Math.min(120, event.deltaY * lines)) * 0.0025), ...spot(event));
+      // Lines are about 16 pixels; a pinch on a touch pad comes as a wheel with Ctrl, in small steps.
+      const pixels = event.deltaY * (event.deltaMode === 1 ? 16 : 1) * (event.ctrlKey ? 4 : 1);
+      zoomTo(zoom * Math.exp(-Math.max(-120, Math.min(120, pixels)) * 0.0025), ...spot(event));
     }, { passive: false });
 
     canvas.addEventListener("pointerdown", event => {
