@@ -28,7 +28,7 @@ from trimodal.evaluation.report_parts import LeftOut, ReportOptions
 
 HOSTILE = '</script><script>document.title="broken"</script><img src=x onerror="alert(1)"> & "quotes" \u2028 end'
 SMALL = ReportOptions(
-    sample=60, seeds=2, categories=(2, 4), questions=200, click_parameters={"dimension": 16, "epochs": 4}
+    sample=60, points=60, seeds=2, categories=(2, 4), questions=200, click_parameters={"dimension": 16, "epochs": 4}
 )
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
 
@@ -313,7 +313,14 @@ def test_pictures_that_cannot_be_read(tmp_path):
 
 
 def test_options_are_checked_before_any_work(tmp_path):
-    for wrong in ({"seeds": 0}, {"sample": 3}, {"categories": (1,)}, {"held_out": 2}, {"click_parameters": {"no": 1}}):
+    for wrong in (
+        {"seeds": 0},
+        {"sample": 3},
+        {"points": 3},
+        {"categories": (1,)},
+        {"held_out": 2},
+        {"click_parameters": {"no": 1}},
+    ):
         with pytest.raises(ParameterError):
             collect_report(tmp_path / "nowhere", options=ReportOptions(**wrong))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..data import Data
     from ..embeddings import Embedding
 
-QUICK = {"sample": 500, "seeds": 1, "questions": 2000}
+QUICK = {"sample": 300, "points": 500, "seeds": 1, "questions": 2000}
 """What --quick lowers the work to, where an option does not say otherwise."""
 
 
@@ -35,13 +35,14 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page, an .html file.")],
     sample: Annotated[
         int | None,
-        typer.Option(help="Products in the tables of categories and on the map, at most. [default: 2000]"),
+        typer.Option(help="Products in the tables of categories, at most.", show_default="1000"),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Repetitions of t-SNE and k-means. [default: 3]")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Repetitions of t-SNE and k-means.", show_default="3")] = None,
     categories: Annotated[str, typer.Option(help="Numbers of categories; the largest ones are taken.")] = "3,20,50",
     k: Annotated[int, typer.Option("-k", help="Length of the list.")] = 15,
     held_out: HeldOut = 0.2,
-    questions: Annotated[int | None, typer.Option(help="At most so many questions. [default: 10000]")] = None,
+    questions: Annotated[int | None, typer.Option(help="At most so many questions.", show_default="10000")] = None,
+    points: Annotated[int | None, typer.Option(help="Products on the map, at most.", show_default="2000")] = None,
     pictures: Annotated[int, typer.Option(help="At most so many thumbnails on the map.")] = 2000,
     modalities: Modalities = None,
     click_option: common.ClickOption = None,
@@ -51,7 +52,10 @@ def report(
     ] = True,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="500 products, one seed, 2000 questions, no cold-start ladder: a first look."),
+        typer.Option(
+            "--quick",
+            help="A first look: 300 products in the tables, 500 on the map, one seed, 2000 questions, no ladder.",
+        ),
     ] = False,
     min_clicks: common.MinClicks = MIN_CLICKS,
     max_clicks: common.MaxClicks = MAX_CLICKS,
@@ -75,7 +79,7 @@ def report(
         raise ParameterError(f"-o {out} must end in .html, which is what is written.")
     if not out.parent.is_dir():
         raise DataError(f"the folder of -o {out} does not exist.")
-    given = {"sample": sample, "seeds": seeds, "questions": questions}
+    given = {"sample": sample, "points": points, "seeds": seeds, "questions": questions}
     amounts = (QUICK if quick else {}) | {name: value for name, value in given.items() if value is not None}
     chosen = common.names(modalities)
     options = ReportOptions(

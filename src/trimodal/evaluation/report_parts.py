@@ -39,8 +39,8 @@ class ReportOptions:
 
     Attributes
     ----------
-    sample
-        Products in the clustering tables and on the map, at most.
+    sample, points
+        Products in the clustering tables, and on the map, at most.
     seeds, categories
         Repetitions of the clustering protocol; its numbers of categories.
     held_out, questions, k
@@ -57,7 +57,8 @@ class ReportOptions:
         Seed of everything random.
     """
 
-    sample: int = 2000
+    sample: int = 1000
+    points: int = 2000
     seeds: int = 3
     categories: tuple[int, ...] = (3, 20, 50)
     held_out: float = 0.2
@@ -75,6 +76,7 @@ class ReportOptions:
     def check(self) -> None:
         """Raise `ParameterError` for an option outside its range, before any work is done."""
         check_int("sample", self.sample, low=10)
+        check_int("points", self.points, low=10)
         check_int("seeds", self.seeds, low=1)
         check_int("questions", self.questions, low=1)
         check_int("k", self.k, low=1)
@@ -89,7 +91,8 @@ class ReportOptions:
         words = ["trimodal", "evaluate", "report", str(folder), "-o", out]
         words += ["--sample", str(self.sample), "--seeds", str(self.seeds)]
         words += ["--categories", ",".join(map(str, self.categories)), "--held-out", f"{self.held_out:g}"]
-        words += ["--questions", str(self.questions), "-k", str(self.k), "--pictures", str(self.pictures)]
+        words += ["--questions", str(self.questions), "-k", str(self.k)]
+        words += ["--points", str(self.points), "--pictures", str(self.pictures)]
         if self.modalities is not None:
             words += ["--modalities", ",".join(self.modalities)]
         for name, value in self.click_parameters.items():
@@ -147,7 +150,7 @@ class Parts:
             return category_map(
                 recommender,
                 categories=20 if 20 in options.categories else options.categories[0],
-                sample=options.sample,
+                sample=options.points,
                 seed=options.seed,
             )
 
