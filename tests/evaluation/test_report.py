@@ -292,6 +292,29 @@ def test_a_handful_of_products(tmp_path):
         assert ("map" in out) == (n < 10)
 
 
+def test_products_that_are_all_alike(tmp_path):
+    def same(data):
+        ids = data.catalog.ids
+        return {"text": Embedding.join("text", ids, list(ids), np.ones((len(ids), 4), np.float32), Provenance("one"))}
+
+    report = collect_report(poor(tmp_path / "shop", clicks=300), options=SMALL, vectors=same)
+    _, text = sections(report, tmp_path)
+    assert "fault of trimodal" not in text
+
+
+def test_a_fault_in_one_section_costs_that_section_alone(tmp_path, monkeypatch):
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("trimodal.evaluation.report_parts.category_map", broken)
+    said = []
+    report = collect_report(poor(tmp_path / "shop"), options=SMALL, vectors=text_vectors, tell=said.append)
+    out, _ = sections(report, tmp_path)
+    assert out["map"].endswith("ZeroDivisionError: by zero")
+    assert "clustering" not in out
+    assert "report: map failed, ZeroDivisionError: by zero" in said
+
+
 def test_nothing_to_fit(tmp_path):
     report = collect_report(poor(tmp_path / "shop", titles=False), options=SMALL)
     out, _ = sections(report, tmp_path)

@@ -130,7 +130,7 @@ def collect_report(
     notes = [note]
     with clock("fitting"):
         recommender, problem = _fitted(data, train, given, options, checked, store, progress, notes)
-    parts = Parts(data, recommender, train, later, options, problem, progress)
+    parts = Parts(data, recommender, train, later, options, problem, progress, tell)
     sections = {}
     for name in ("clustering", "map", "next_clicks", "cold_start", "answered", "disagreements"):
         with clock(name):

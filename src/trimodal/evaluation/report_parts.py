@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,7 @@ class Parts:
     options: ReportOptions
     problem: str
     progress: Progress
+    tell: Callable[[str], None]
 
     def make(self, name: str) -> Any:
         """Make a section, or say why it is left out."""
@@ -125,6 +126,10 @@ class Parts:
             return getattr(self, name)(self.recommender)
         except DataError as error:
             return LeftOut(str(error))
+        except Exception as error:  # one section's fault must not cost the hours that the others took
+            fault = f"{type(error).__name__}: {error}"
+            self.tell(f"report: {name.replace('_', ' ')} failed, {fault}")
+            return LeftOut(f"It failed, which is a fault of trimodal and not of the data: {fault}")
 
     def clustering(self, recommender: Recommender) -> ClusteringReport | LeftOut:
         """Tables II and III."""
