@@ -176,10 +176,10 @@ class Parts:
 
     def cold_start(self, recommender: Recommender) -> Ladder | LeftOut:
         """The ladder, of fewer rungs where products have fewer clicks."""
-        if not self.options.cold_start:
-            return LeftOut("It was not asked for: leave --no-cold-start and --quick out to have it.")
         if lacking := self._no_questions():
             return lacking
+        if not self.options.cold_start:
+            return LeftOut("It was not asked for: leave --no-cold-start and --quick out to have it.")
         assert self.train is not None
         options = self.options
         settings = click_settings(**{"seed": options.seed, **options.click_parameters})
