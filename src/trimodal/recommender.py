@@ -45,12 +45,14 @@ class Recommender:
     click_parameters
         Parameters of `Prod2VecSettings` that differ from the preset.
     fusion
-        `intermediate` (the default), `early`, `late` or `click-text`.
+        `intermediate` (the default), `early`, `late`, `adaptive`, `covisit` or `click-text`.
     modalities
         Which modalities to use, of `text`, `image`, `click` and the names given to `fit(vectors=...)`; None for
         all that the data has.
     weights
         Weight per modality in the fusion; those not named weigh 1.
+    fusion_parameters
+        Further parameters of the strategy by name, such as `covisits` of `covisit`.
     clusters
         K of late fusion; None for the number of categories in the catalogue (20 where it has none).
     seed
@@ -80,6 +82,7 @@ class Recommender:
         fusion: str = "intermediate",
         modalities: Sequence[str] | None = None,
         weights: Mapping[str, float] | None = None,
+        fusion_parameters: Mapping[str, Any] | None = None,
         clusters: int | None = None,
         seed: int = 0,
         device: str = "auto",
@@ -93,6 +96,7 @@ class Recommender:
         self.fusion = fusion
         self.modalities = None if modalities is None else tuple(modalities)
         self.weights = dict(weights or {})
+        self.fusion_parameters = dict(fusion_parameters or {})
         self.clusters = clusters
         self.seed = seed
         self.device = device
@@ -109,6 +113,7 @@ class Recommender:
             "fusion": self.fusion,
             "modalities": None if self.modalities is None else list(self.modalities),
             "weights": self.weights,
+            "fusion_parameters": self.fusion_parameters,
             "clusters": self.clusters,
             "seed": self.seed,
         }
@@ -177,7 +182,7 @@ class Recommender:
                 f"{self._click_settings().min_count} clicks in clean sessions (--click-option min_count=1)."
             )
         with progress("fusing", None):
-            strategy.fit(embeddings, catalog.ids)
+            strategy.fit(embeddings, catalog.ids, clicks=clicks)
         # Only now: what was fitted before stays whole if anything above fails.
         self.fusion_: Fusion = strategy
         self.embeddings_ = embeddings
@@ -243,8 +248,11 @@ class Recommender:
         if self.fusion == "click-text":
             if self.weights:
                 raise ParameterError("click-text takes no weights: it uses one modality a product.")
-            return fusion_strategy(self.fusion)
-        settings: dict[str, Any] = {"weights": self.weights}
+            return fusion_strategy(self.fusion, **self.fusion_parameters)
+        for name in ("weights", "clusters", "seed", "modalities"):
+            if name in self.fusion_parameters:
+                raise ParameterError(f"{name} is a parameter of the recommender itself, not of fusion_parameters.")
+        settings: dict[str, Any] = {"weights": self.weights, **self.fusion_parameters}
         if self.fusion == "late":
             categories = catalog.frame["category"].drop_nulls().n_unique()
             settings |= {
@@ -481,7 +489,7 @@ class Recommender:
             )
         embeddings = {**self.embeddings_, "click": fresh}
         with progress("fusing", None):
-            self.fusion_.fit(embeddings, self.catalog_.ids, only=("click",))
+            self.fusion_.fit(embeddings, self.catalog_.ids, only=("click",), clicks=clicks)
         self.embeddings_ = embeddings
         self.click_counts_ = _counts(clicks, self.catalog_)
         self.unchanged_.discard("click")

@@ -81,7 +81,7 @@ def test_answers_equal_plain_definitions(market, log_of):
     every = IDS.find(fusion.neighbors(k=k).ids.ravel()).reshape(N, k)
     np.testing.assert_array_equal(last, every[questions.last])
 
-    session = from_session(fusion, embeddings, questions, k)
+    session = from_session(fusion, questions, k)
     clicks, bounds = later.arrays()
     for q in range(0, len(questions), 17):
         prefix = clicks[bounds[questions.session[q]] : questions.at[q] + 1]
@@ -112,7 +112,7 @@ def test_answers_equal_plain_definitions(market, log_of):
         assert [j for j in repeated[q] if j >= 0] == ranked[:k]
     assert (from_last(fusion, questions, 1, repeats=True)[:, 0] == questions.last).all()
     single = NextClicks.of(log_of([[3, 5]]))
-    assert from_session(fusion, embeddings, single, 1, repeats=True)[0, 0] == 3
+    assert from_session(fusion, single, 1, repeats=True)[0, 0] == 3
 
     counts = train.counts()
     top = popular(train, questions, k)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def dense_evidence(log):
     n = len(log.ids)
     together = np.zeros((n, n))
     clicks, bounds = log.arrays()
-    for a, b in zip(bounds[:-1], bounds[1:], strict=True):
+    for a, b in pairwise(bounds):
         session = clicks[a:b]
         for x in range(len(session)):
             for y in range(x + 1, min(x + WINDOW + 1, len(session))):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -13,9 +15,18 @@ GROUPS, SIZE = 5, 8
 
 
 @pytest.fixture(params=list(STRATEGIES))
-def strategy(request):
+def strategy(request, make_log):
+    """A function that makes the strategy; `fit` brings the click log of the market along."""
     extra = {"clusters": GROUPS} if request.param == "late" else {}
-    return lambda: fusion_strategy(request.param, **extra)
+    ids = ProductIds([f"g{g}-{i}" for g in range(GROUPS) for i in range(SIZE)])
+    log = make_log([[SIZE * g + i, SIZE * g + (i + 3) % SIZE] for g in range(GROUPS) for i in range(SIZE)], ids)
+
+    def make():
+        fusion = fusion_strategy(request.param, **extra)
+        fusion.fit = partial(fusion.fit, clicks=log)
+        return fusion
+
+    return make
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ..errors import TrimodalError
-from . import bundle, data, demo, evaluate, recommend, shaping, tune
+from . import bundle, data, demo, evaluate, recommend, report, shaping, tune
 
 app = typer.Typer(
     name="trimodal",
@@ -22,6 +22,7 @@ recommend.register(app)
 bundle.register(app)
 evaluate.register(app)
 shaping.register(app)
+report.register(app)
 tune.register(app)
 demo.register(app)
 

@@ -43,7 +43,13 @@ def fit(
     ] = IMAGE,
     click: Annotated[str, typer.Option(help="Preset of Prod2Vec: paper.")] = "paper",
     click_option: common.ClickOption = None,
-    fusion: Annotated[str, typer.Option(help="intermediate, early, late or click-text.")] = "intermediate",
+    fusion: Annotated[
+        str, typer.Option(help="intermediate, early, late, adaptive, covisit or click-text.")
+    ] = "intermediate",
+    fusion_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="Parameter of the strategy, such as covisits=4. Repeatable."),
+    ] = None,
     modalities: Annotated[
         str | None, typer.Option(help="Which to use, comma-separated. [default: all that the data has]")
     ] = None,
@@ -80,6 +86,9 @@ def fit(
         fusion=fusion,
         modalities=common.names(modalities),
         weights={n: common.number("--weight", v) for n, v in common.pairs("--weight", weight).items()},
+        fusion_parameters={
+            n: common.number("--fusion-option", v) for n, v in common.pairs("--fusion-option", fusion_option).items()
+        },
         clusters=clusters,
         seed=seed,
         device=device,

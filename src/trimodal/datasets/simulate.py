@@ -211,7 +211,7 @@ def _published(out: Path, *, overwrite: bool) -> Iterator[Path]:
         replaces = any(out.iterdir())
     if replaces and not overwrite:
         raise DataError(f"{out} is not empty; name another folder, or replace a simulated market with --overwrite.")
-    if replaces and not _is_simulated(out):
+    if replaces and not is_simulated(out):
         raise DataError(f"{out} holds something other than a simulated market and is not replaced; empty it yourself.")
     strangers = sorted(path.name for path in out.iterdir() if path.name not in _OWN) if replaces else []
     if strangers:
@@ -237,7 +237,7 @@ def _published(out: Path, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _is_simulated(folder: Path) -> bool:
+def is_simulated(folder: Path) -> bool:
     """Return whether this folder was written by `simulate`."""
     try:
         truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))

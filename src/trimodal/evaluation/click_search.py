@@ -185,7 +185,7 @@ def _ranks(
     if not len(embeddings["click"].vectors):
         return np.zeros(len(questions), np.int64), seconds
     fusion = IntermediateFusion(("click",)).fit(embeddings, train.ids)
-    places = from_last(fusion, questions, k) if query == "last" else from_session(fusion, embeddings, questions, k)
+    places = from_last(fusion, questions, k) if query == "last" else from_session(fusion, questions, k)
     return np.where(places == questions.target[:, None], np.arange(1, k + 1), 0).max(1), seconds
 
 

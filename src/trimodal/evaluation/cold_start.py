@@ -20,7 +20,7 @@ from ..encoders.click import Prod2Vec, Prod2VecSettings
 from ..errors import DataError, check_int
 from ..fusion import Fusion, fusion_strategy
 from ..progress import Progress, silent
-from .retrieval import REFERENCE, NextClicks, Resampled, from_last
+from .retrieval import REFERENCE, NextClicks, Resampled, from_last, strategies_of
 
 LEVELS = (0, 1, 3, 10, 30)
 PROBES = 0.2
@@ -128,7 +128,7 @@ def cold_start_ladder(
             known = dict(embeddings)
             if "click" in known:
                 known["click"] = Prod2Vec(settings).fit(cut)
-            for name, modalities, fusion in _strategies(known, train):
+            for name, modalities, fusion in _strategies(known, cut):
                 for side, some in sides.items():
                     hit = (from_last(fusion, some, k) == some.target[:, None]).any(1)
                     low, high = resampled[side].interval(hit)
@@ -139,12 +139,14 @@ def cold_start_ladder(
 
 
 def _strategies(embeddings: Mapping[str, Embedding], train: ClickLog) -> list[tuple[str, tuple[str, ...], Fusion]]:
-    """The baseline, and intermediate fusion of every subset of the modalities."""
+    """The baseline, intermediate fusion of every subset of the modalities, and our own strategies of all of them."""
     found: list[tuple[str, tuple[str, ...], Fusion]] = []
     if {"click", "text"} <= set(embeddings):
         found.append((REFERENCE, ("click", "text"), fusion_strategy(REFERENCE).fit(embeddings, train.ids)))
     for size in range(1, len(embeddings) + 1):
         for subset in combinations(embeddings, size):
-            fusion = fusion_strategy("intermediate", modalities=subset).fit(embeddings, train.ids)
-            found.append((fusion.name, subset, fusion))
+            names = strategies_of(subset, whole=False)
+            for name in names if len(subset) == len(embeddings) else names[:1]:
+                fusion = fusion_strategy(name, modalities=subset).fit(embeddings, train.ids, clicks=train)
+                found.append((name, subset, fusion))
     return found

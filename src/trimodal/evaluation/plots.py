@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..encoders.pictures import PictureSource, is_url
-from ..errors import DataError, ItemError, MissingExtraError, ParameterError
+from ..errors import MissingExtraError, ParameterError
 from ..files import atomic
-from ..fusion import fusion_strategy
-from ..ids import ProductIds
-from .clustering import complete_products, of_largest, stratified, tsne_layout
+from .category_map import category_map
+from .thumbnails import Thumbnails
 
 if TYPE_CHECKING:
-    from ..catalog import Catalog
     from ..recommender import Recommender
 
 FORMATS = (".png", ".svg")
@@ -50,18 +47,13 @@ def draw_map(
     """
     path = Path(path)
     matplotlib = check_figure(path)
-    catalog, names = recommender.catalog_, list(modalities or recommender.embeddings_)
-    embeddings = {name: recommender.embeddings_[name] for name in names}
-    labels, complete = complete_products(embeddings, catalog.categories)
-    chosen = stratified(labels, of_largest(labels, complete, categories), sample, seed)
-    if len(chosen) < 10:
-        raise DataError(f"only {len(chosen)} products have a category and every one of {', '.join(names)}.")
-    ids = ProductIds([catalog.ids[i] for i in chosen])
-    some = {name: e.aligned(ids) for name, e in embeddings.items()}
-    settings: dict[str, Any] = {"clusters": categories, "seed": seed} if strategy == "late" else {}
-    layout = tsne_layout(fusion_strategy(strategy, modalities=names, **settings).fit(some), some, seed=seed)
-    found, group = np.unique(labels[chosen].astype(str), return_inverse=True)
-    pictures = [_picture(catalog, chosen[i]) for i in _middles(layout, group)]
+    drawn = category_map(
+        recommender, strategy=strategy, modalities=modalities, categories=categories, sample=sample, seed=seed
+    )
+    found, group, layout = drawn.categories, drawn.group, drawn.layout
+    thumbnails = Thumbnails(recommender.catalog_, _THUMBNAIL)
+    opened = [thumbnails.picture(int(drawn.places[i])) for i in drawn.middles]
+    pictures = [None if picture is None else np.asarray(picture) for picture in opened]
 
     # Golden steps through the colours: categories that are neighbours by name are far apart in colour.
     steps = (np.arange(len(found)) * 0.618034) % 1
@@ -72,7 +64,9 @@ def draw_map(
     # Last colours must not hide the first: draw the points in a random order.
     order = np.random.default_rng(seed).permutation(len(layout))
     left.scatter(*layout[order].T, c=colors[group[order]], s=9, linewidths=0, alpha=0.85)
-    left.set_title(f"{strategy} fusion of {', '.join(names)}: {len(ids):,} products, {len(found)} categories")
+    left.set_title(
+        f"{strategy} fusion of {', '.join(drawn.modalities)}: {len(layout):,} products, {len(found)} categories"
+    )
     left.set(xticks=[], yticks=[], aspect="equal")
     _legend(right, found, colors, pictures, columns)
     with atomic(path) as temporary:
@@ -93,30 +87,8 @@ def check_figure(path: Path) -> Any:
     return matplotlib
 
 
-def _middles(layout: NDArray[np.float64], group: NDArray[np.int64]) -> list[int]:
-    """The product nearest to the median of each group."""
-    middles = []
-    for g in range(group.max() + 1):
-        members = np.flatnonzero(group == g)
-        away = np.linalg.norm(layout[members] - np.median(layout[members], axis=0), axis=1)
-        middles.append(int(members[np.argmin(away)]))
-    return middles
-
-
-def _picture(catalog: Catalog, place: int) -> NDArray[np.uint8] | None:
-    value, root = catalog.images[place], catalog.image_roots()[place]
-    if value is None or is_url(value):
-        return None
-    try:
-        picture = PictureSource(root or ".", allow_outside=root is None).open(value)
-    except ItemError:
-        return None
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    return np.asarray(picture)
-
-
 def _legend(
-    axes: Any, names: NDArray[Any], colors: NDArray[Any], pictures: list[NDArray[np.uint8] | None], columns: int
+    axes: Any, names: Sequence[str], colors: NDArray[Any], pictures: list[NDArray[np.uint8] | None], columns: int
 ) -> None:
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 

@@ -257,9 +257,7 @@ class Fusion(ABC):
         self._fitted()
         return self._nearest(self._foreign_points(embeddings, next(iter(embeddings.values())).ids), k)
 
-    def query_sessions(
-        self, weights: sparse.csr_matrix, k: int = 15
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def query_sessions(self, weights: sparse.csr_matrix, k: int = 15) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Nearest products of sessions: of a weighted mean of the unit vectors of products, per modality.
 
         Parameters

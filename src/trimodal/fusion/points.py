@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,10 +112,8 @@ class Points:
             has = self.mask[chosen] >> m & 1 == 1
             units.append(unit[self.row[m, chosen[has]]])
             rows[m] = np.cumsum(has) - 1
-        codes, trust, strength, seen = (
-            None if a is None else a[chosen] for a in (self.codes, self.trust, self.strength, self.seen)
-        )
-        return Points(self.mask[chosen], order, tuple(units), rows, self.norms[chosen], codes, trust, strength, seen)
+        rest: list[Any] = [None if a is None else a[chosen] for a in (self.codes, self.trust, self.strength, self.seen)]
+        return Points(self.mask[chosen], order, tuple(units), rows, self.norms[chosen], *rest)
 
     @classmethod
     def of(
