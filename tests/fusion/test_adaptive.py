@@ -65,28 +65,33 @@ def dense_table(together, popularity):
         table = together / np.sqrt(np.outer(o, o)) * (o / o.max())[None, :] ** popularity
     table = np.nan_to_num(table)
     tops = [x for row in table for x in sorted(row[row > 0])[::-1][:10]]
-    return table, float(np.mean(tops))
+    near = float(np.mean(tops))
+    return table / (table + near)
 
 
-def dense_adaptive(vectors, present, inferred, counts, *, shrinkage=20.0, trust=0.5, v=0.0, together=None, tilt=0.25):
-    """S of every pair, and which pairs are comparable."""
+def dense_adaptive(
+    vectors, present, inferred, counts, *, prior=0.1, shrinkage=20.0, trust=0.5, v=0.0, together=None, tilt=0.25
+):
+    """The sums of every pair and what they are divided by, and which pairs are comparable."""
     n = len(counts)
-    top, total, comparable = np.zeros((n, n)), 0.0, np.zeros((n, n), bool)
+    top, bottom, total, comparable = np.zeros((n, n)), np.zeros((n, n)), 0.0, np.zeros((n, n), bool)
     for name, cos in cosines(vectors, present).items():
         mu, tau = band(vectors[name][present[name]])
         r = present[name].astype(float)
         if name == "click":
             r = r * np.where(inferred, trust, np.sqrt(counts / (counts + shrinkage)))
-        top += WEIGHTS[name] * np.outer(r, r) * (cos - mu) / (tau - mu)
-        total += WEIGHTS[name] * (1 - mu) / (tau - mu)
+        p = WEIGHTS[name] * (1 - mu) / (tau - mu)
+        top += p * np.outer(r, r) * (cos - mu) / (1 - mu)
+        bottom += p * ((1 - prior) * np.outer(r, r) + prior)
+        total += p
         comparable |= np.outer(present[name], present[name])
     if together is not None:
-        table, near = dense_table(together, tilt)
-        top += v * table / near
-        total += v / near
         seen = together.sum(1) > 0
+        r = seen * np.sqrt(counts / (counts + shrinkage))
+        top += 2 * v * np.outer(r, r) * dense_table(together, tilt)
+        bottom += 2 * v * ((1 - prior) * np.outer(r, r) + prior)
         comparable |= np.outer(seen, seen)
-    return top / total, comparable
+    return top / bottom, comparable
 
 
 def assert_equal_rankings(fusion, similarity, comparable, k=9):
@@ -123,18 +128,29 @@ def test_covisit_is_its_definition(make_log, seed):
 
 @pytest.mark.parametrize("strategy", [AdaptiveFusion, CoVisitFusion])
 def test_a_session_is_the_mean_of_its_products(make_log, strategy):
-    ids, vectors, present, embeddings, inferred = shop_vectors(3)
+    ids, vectors, present, embeddings, inferred = shop_vectors(3, shares=dict.fromkeys(WEIGHTS, 1.0))
     log = random_log(make_log, ids, 3)
-    fusion = strategy(weights=WEIGHTS).fit(embeddings, ids, clicks=log)
+    # With prior = 1 every pair is divided by the same number, so S of a session is the mean of S.
+    fusion = strategy(weights=WEIGHTS, prior=1.0).fit(embeddings, ids, clicks=log)
     options = {"v": 2.0, "together": dense_evidence(log)[1]} if strategy is CoVisitFusion else {}
-    similarity, _ = dense_adaptive(vectors, present, inferred, log.counts(), **options)
+    similarity, _ = dense_adaptive(vectors, present, inferred, log.counts(), prior=1.0, **options)
     rng = np.random.default_rng(0)
     weights = sparse.csr_matrix(rng.random((6, N)) * (rng.random((6, N)) < 0.15))
+    weights = sparse.csr_matrix(sparse.diags(1 / np.asarray(weights.sum(1)).ravel()) @ weights)
     places, distances = fusion.query_sessions(weights, N)
-    wanted = 1 - weights @ similarity
-    for row in range(6):
-        there = places[row] >= 0
-        np.testing.assert_allclose(distances[row][there], np.clip(wanted[row, places[row][there]], 0, 2), atol=1e-6)
+    wanted = np.clip(1 - weights @ similarity, 0, 2)
+    np.testing.assert_allclose(distances, np.take_along_axis(wanted, places, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("strategy", [AdaptiveFusion, CoVisitFusion])
+def test_a_session_of_one_product_is_that_product(make_log, strategy):
+    ids, _, _, embeddings, _ = shop_vectors(6)
+    log = random_log(make_log, ids, 6)
+    # shrinkage = 0, since some of these products have a click vector and, unlike in real life, no click
+    fusion = strategy(weights=WEIGHTS, shrinkage=0).fit(embeddings, ids, clicks=log)
+    _, distances = fusion.query_sessions(sparse.identity(N, format="csr"), N)
+    found = fusion.neighbors(k=N, exclude_self=False)
+    np.testing.assert_allclose(distances, found.distances, atol=2e-6)
 
 
 def test_evidence_is_its_definition_and_follows_the_products(make_log):
@@ -212,7 +228,9 @@ def test_covisit_says_what_it_needs():
         CoVisitFusion(["text"]).fit(embeddings, ids)
 
 
-@pytest.mark.parametrize("wrong", [{"covisits": -1}, {"popularity": 2}, {"shrinkage": "much"}, {"inferred": 1.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"covisits": -1}, {"popularity": 2}, {"shrinkage": "much"}, {"inferred": 1.5}, {"prior": -0.1}]
+)
 def test_settings_are_checked(wrong):
     with pytest.raises(ParameterError):
         CoVisitFusion(**wrong)

@@ -18,7 +18,7 @@ plain = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(plain)
 
 N, K = 240, 8
-STRATEGIES = ("early", "intermediate", "late", "click-text")
+STRATEGIES = ("early", "intermediate", "late", "adaptive", "covisit", "click-text")
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +54,12 @@ def market(rows):
 
 
 @pytest.fixture(scope="module")
-def fitted(market):
+def fitted(market, make_log):
     catalog, embeddings = market
+    rng = np.random.default_rng(2)
+    log = make_log([rng.permutation(N // 2)[:6].tolist() for _ in range(60)], catalog.ids)
     settings = {"late": {"clusters": 6, "restarts": 1}}
-    return {s: fusion_strategy(s, **settings.get(s, {})).fit(embeddings, catalog.ids) for s in STRATEGIES}
+    return {s: fusion_strategy(s, **settings.get(s, {})).fit(embeddings, catalog.ids, clicks=log) for s in STRATEGIES}
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..clicks import MAX_CLICKS, MIN_CLICKS
-from ..errors import DataError, ParameterError, check_int
+from ..errors import DataError, ParameterError, check_choice, check_int
 from ..rejections import MAX_REJECTED
 from . import common
 from .common import print_json, say, terminal
@@ -33,6 +33,11 @@ def _group() -> None:
 @group.command()
 def weights(
     folder: common.DataFolder,
+    fusion: Annotated[str, typer.Option(help="intermediate, adaptive or covisit.")] = "intermediate",
+    query: Annotated[str, typer.Option(help="Answer from the last click or from the whole session.")] = "last",
+    every_subset: Annotated[
+        bool, typer.Option("--every-subset", help="Choose for every subset of the modalities, not for all alone.")
+    ] = False,
     k: Annotated[int, typer.Option("-k", help="Length of the list.")] = 15,
     held_out: HeldOut = 0.3,
     questions: Questions = 10000,
@@ -45,16 +50,18 @@ def weights(
     seed: common.Seed = 0,
     json: common.Json = False,
 ) -> None:
-    """Choose how much each modality counts in intermediate fusion.
+    """Choose how much each modality counts, and a strategy's own parameters.
 
     Trains on the earlier sessions, chooses on the first half of the later ones, and says on the second half what the
-    weights gain over equal ones, with an interval. Give the weights to `trimodal fit --weight`.
+    choice gains over equal weights, with an interval. Prints the options for `trimodal fit`.
 
-    Example: trimodal tune weights shop/ --click-option epochs=20
+    Example: trimodal tune weights shop/ --fusion covisit --click-option epochs=20
     """
-    from ..evaluation.weights import learn_weights
+    from ..evaluation.weights import QUERIES, TUNABLE, learn_every_subset, learn_weights
 
     check_int("k", k, low=1)
+    check_choice("--fusion", fusion, TUNABLE)
+    check_choice("--query", query, QUERIES)
     held = held_out_data(
         folder,
         held_out,
@@ -66,7 +73,16 @@ def weights(
         max_rejected=max_rejected,
         seed=seed,
     )
-    found = learn_weights(held.recommender.embeddings_, held.train, held.questions, k=k, seed=seed, progress=terminal)
+    settings: dict[str, Any] = {"strategy": fusion, "query": query, "k": k, "seed": seed, "progress": terminal}
+    asked = held.recommender.embeddings_, held.train, held.questions
+    if every_subset:
+        rows = learn_every_subset(*asked, **settings)
+        if json:
+            print_json({"rows": [row.to_dict() for row in rows]})
+        else:
+            typer.echo("\n\n".join(str(row) for row in rows))
+        return
+    found = learn_weights(*asked, **settings)
     if json:
         print_json(found.to_dict())
     else:

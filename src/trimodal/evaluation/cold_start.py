@@ -19,10 +19,13 @@ from ..embeddings import Embedding
 from ..encoders.click import Prod2Vec, Prod2VecSettings
 from ..errors import DataError, check_int
 from ..fusion import Fusion, fusion_strategy
+from ..fusion.inferred import infer
 from ..progress import Progress, silent
 from .retrieval import REFERENCE, NextClicks, Resampled, from_last, strategies_of
 
 LEVELS = (0, 1, 3, 10, 30)
+INFERRED = ", inferred"
+"""Ending of a strategy's name where products without a click vector have an inferred one."""
 PROBES = 0.2
 """Share of the products with enough clicks that are made cold."""
 
@@ -65,11 +68,11 @@ class Ladder:
         for side in ("from", "to"):
             rows = [row for row in self.rows if row.side == side]
             lines += ["", f"{side} such products, {rows[0].queries:,} questions; clicks per product:"]
-            lines.append(f"{'strategy':<14}{'modalities':<20}" + "".join(f"{level:>16}" for level in levels))
+            lines.append(f"{'strategy':<24}{'modalities':<20}" + "".join(f"{level:>16}" for level in levels))
             for key in dict.fromkeys((row.strategy, row.modalities) for row in rows):
                 cells = [r for r in rows if (r.strategy, r.modalities) == key]
                 text = "".join(f"{row.cell():>16}" for row in cells)
-                lines.append(f"{key[0]:<14}{'+'.join(key[1]):<20}{text}")
+                lines.append(f"{key[0]:<24}{'+'.join(key[1]):<20}{text}")
         return "\n".join(lines)
 
 
@@ -149,4 +152,17 @@ def _strategies(embeddings: Mapping[str, Embedding], train: ClickLog) -> list[tu
             for name in names if len(subset) == len(embeddings) else names[:1]:
                 fusion = fusion_strategy(name, modalities=subset).fit(embeddings, train.ids, clicks=train)
                 found.append((name, subset, fusion))
+    if "click" in embeddings and len(embeddings) > 1:
+        with_inferred = _inferred(embeddings)
+        for name in strategies_of(tuple(embeddings), whole=False):
+            fusion = fusion_strategy(name).fit(with_inferred, train.ids, clicks=train)
+            found.append((f"{name}{INFERRED}", tuple(embeddings), fusion))
     return found
+
+
+def _inferred(embeddings: Mapping[str, Embedding]) -> dict[str, Embedding]:
+    """The same, with the click vectors of products that have none inferred from their other modalities."""
+    try:
+        return {**embeddings, "click": infer(embeddings).embedding}
+    except DataError:  # too few products have clicks to infer from: nothing is inferred
+        return dict(embeddings)

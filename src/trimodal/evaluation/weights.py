@@ -1,13 +1,14 @@
-"""Learned weights: how much each modality should count in intermediate fusion, chosen on held-out clicks.
+"""Learned fusion: what a strategy's weights and parameters should be, chosen on held-out clicks.
 
-Weights are chosen on one half of the questions, by coordinate search over powers of two for the best NDCG, and
-judged on the other half: hit rate against equal weights, paired by session.
+Chosen on the earlier half of the held-out sessions, by climbing one setting at a time for the best NDCG, and judged
+on the later half: hit rate against the strategy as it comes, with equal weights, paired by session.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,23 +16,40 @@ from numpy.typing import NDArray
 
 from ..clicks import ClickLog
 from ..embeddings import Embedding
-from ..errors import DataError, check_int
-from ..fusion import IntermediateFusion
-from ..progress import Progress, silent
-from .retrieval import NextClicks, Resampled, from_last
+from ..errors import DataError, ParameterError, check_choice, check_int
+from ..fusion import Fusion, fusion_strategy
+from ..progress import Advance, Progress, silent
+from .retrieval import NextClicks, Resampled, from_last, from_session
 
-STEPS = 2.0 ** np.arange(-4, 5)
-ROUNDS = 3
+STEPS = tuple((2.0 ** np.arange(-6, 7)).tolist())
+"""Weights that are tried; only their ratios count."""
+PARAMETERS: dict[str, tuple[float, ...]] = {
+    "shrinkage": (0.0, 5.0, 20.0, 50.0, 200.0),
+    "inferred": (0.0, 0.25, 0.5, 0.75, 1.0),
+    "prior": (0.0, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0),
+    "covisits": (0.0, *STEPS),
+    "popularity": (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0),
+}
+"""Values of a strategy's own parameters that are tried, where it has them."""
+TUNABLE = ("intermediate", "adaptive", "covisit")
+QUERIES = ("last", "session")
+ROUNDS = 4
+
+Answer = Callable[[Fusion, NextClicks], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
 class LearnedWeights:
-    """Chosen weights, and what they gain on questions that they were not chosen on. Prints as a short report.
+    """Chosen settings, and what they gain on questions that they were not chosen on. Prints as a short report.
 
-    `difference` is the hit rate at k less that of equal weights, with a 95 % interval over sessions.
+    `difference` is the hit rate at k less that of the strategy with equal weights, with a 95 % interval over sessions.
     """
 
+    strategy: str
+    modalities: tuple[str, ...]
+    query: str
     weights: dict[str, float]
+    parameters: dict[str, float]
     k: int
     queries: int
     hit_rate: float
@@ -44,11 +62,23 @@ class LearnedWeights:
         """The same as a dictionary."""
         return asdict(self)
 
+    @property
+    def options(self) -> str:
+        """The settings as options of `trimodal fit`."""
+        weights = [f"--weight {name}={weight:g}" for name, weight in self.weights.items()]
+        rest = [f"--fusion-option {name}={value:g}" for name, value in self.parameters.items()]
+        return " ".join([f"--fusion {self.strategy}", *weights, *rest])
+
     def __str__(self) -> str:
-        options = " ".join(f"--weight {name}={weight:g}" for name, weight in self.weights.items())
-        verdict = "keep them" if self.difference_low > 0 else "no gain that can be told from chance: keep equal weights"
+        if self.difference_low > 0:
+            verdict = "keep them"
+        elif self.difference_high < 0:
+            verdict = "worse than equal weights: keep those"
+        else:
+            verdict = "no gain that can be told from chance: keep equal weights"
         return (
-            f"weights: {options}\n"
+            f"{' + '.join(self.modalities)}, from the {'last click' if self.query == 'last' else 'whole session'}: "
+            f"{self.options}\n"
             f"hit rate at {self.k}, {self.queries:,} other questions: {self.hit_rate:.4f}, with equal weights "
             f"{self.hit_rate_equal:.4f}\n"
             f"difference {self.difference:+.4f} ({self.difference_low:+.4f} {self.difference_high:+.4f}): {verdict}"
@@ -60,56 +90,54 @@ def learn_weights(
     train: ClickLog,
     questions: NextClicks,
     *,
+    strategy: str = "intermediate",
+    query: str = "last",
     k: int = 15,
     seed: int = 0,
     progress: Progress = silent,
 ) -> LearnedWeights:
-    """Choose weights on the earlier half of the questions' sessions and judge them on the later half.
+    """Choose settings on the earlier half of the questions' sessions and judge them on the later half.
 
     Parameters
     ----------
     embeddings
-        At least two modalities, over `train.ids`.
+        Over `train.ids`; all of them are used. `intermediate` and `adaptive` need two, or there is nothing to weigh.
     questions
         About sessions later than `train`.
+    strategy
+        `intermediate`, `adaptive` or `covisit`.
+    query
+        Whether to answer from the `last` click or from the whole `session`.
     """
     check_int("k", k, low=1)
-    names = list(embeddings)
+    check_choice("query", query, QUERIES)
     middle = np.median(questions.session) if len(questions) else 0
     chosen_on, judged_on = (questions.some(side) for side in (questions.session < middle, questions.session >= middle))
-    if len(names) < 2 or not len(chosen_on) or not len(judged_on):
+    if (len(embeddings) < 2 and strategy != "covisit") or not len(chosen_on) or not len(judged_on):
         raise DataError("learning weights needs two modalities and at least two held-out sessions.")
 
-    fusion = IntermediateFusion(names).fit(embeddings, train.ids)
+    def answer(fusion: Fusion, asked: NextClicks) -> NDArray[np.int64]:
+        places = from_last(fusion, asked, k) if query == "last" else from_session(fusion, asked, k)
+        return np.where(places == asked.target[:, None], np.arange(1, places.shape[1] + 1), 0).max(1)
 
-    def ranks(weights: Mapping[str, float], asked: NextClicks) -> NDArray[np.int64]:
-        fusion.weights = dict(weights)
-        fusion.choose(names)  # other weights, the same vectors in their places
-        places = from_last(fusion, asked, k)
-        return np.where(places == asked.target[:, None], np.arange(1, k + 1), 0).max(1)
+    start = fusion_strategy(_tunable(strategy), modalities=tuple(embeddings)).fit(embeddings, train.ids, clicks=train)
 
-    def ndcg(weights: Mapping[str, float]) -> float:
-        rank = ranks(weights, chosen_on)
+    def ndcg(fusion: Fusion) -> float:
+        rank = answer(fusion, chosen_on)
         return float(np.where(rank > 0, 1 / np.log2(1 + np.maximum(rank, 1)), 0.0).mean())
 
-    equal = dict.fromkeys(names, 1.0)
-    best, score = dict(equal), ndcg(equal)
-    with progress("learning weights", ROUNDS * (len(names) - 1) * len(STEPS)) as advance:
-        for _ in range(ROUNDS):
-            before = dict(best)
-            for name in names[1:]:  # only ratios count: the first modality keeps the weight 1
-                for step in STEPS.tolist():
-                    trial = {**best, name: step}
-                    advance(1)
-                    if step != best[name] and (found := ndcg(trial)) > score:
-                        best, score = trial, found
-            if best == before:
-                break
-    learned, even = (ranks(weights, judged_on) > 0 for weights in (best, equal))
+    with progress(f"learning weights, {'+'.join(embeddings)}", None) as advance:
+        best = climb(start, embeddings, ndcg, advance)
+    learned, even = (answer(fusion, judged_on) > 0 for fusion in (best, start))
     resampled = Resampled(judged_on, seed)
     low, high = np.quantile(resampled.rates(learned) - resampled.rates(even), [0.025, 0.975])
+    chosen = best.settings()
     return LearnedWeights(
-        weights=best,
+        strategy=strategy,
+        modalities=tuple(embeddings),
+        query=query,
+        weights={name: chosen["weights"].get(name, 1.0) for name in embeddings},
+        parameters={name: chosen[name] for name in PARAMETERS if name in chosen},
         k=k,
         queries=len(judged_on),
         hit_rate=float(learned.mean()),
@@ -118,3 +146,67 @@ def learn_weights(
         difference_low=float(low),
         difference_high=float(high),
     )
+
+
+def learn_every_subset(
+    embeddings: Mapping[str, Embedding],
+    train: ClickLog,
+    questions: NextClicks,
+    *,
+    strategy: str = "intermediate",
+    **settings: Any,
+) -> tuple[LearnedWeights, ...]:
+    """`learn_weights` for every subset of the modalities in which the strategy has something to weigh."""
+    found = []
+    for size in range(1, len(embeddings) + 1):
+        for names in combinations(embeddings, size):
+            if "click" in names if strategy == "covisit" else size > 1:
+                some = {name: embeddings[name] for name in names}
+                found.append(learn_weights(some, train, questions, strategy=strategy, **settings))
+    return tuple(found)
+
+
+def climb(
+    start: Fusion,
+    embeddings: Mapping[str, Embedding],
+    score: Callable[[Fusion], float],
+    advance: Advance = lambda steps=1: None,
+) -> Fusion:
+    """Better settings of a fitted strategy, one setting at a time, until none improves or `ROUNDS` are over.
+
+    Each setting moves along its values to either side for as long as the score rises. The first modality keeps its
+    weight where no other parameter sets a scale, since only ratios count.
+    """
+    parameters = [name for name in PARAMETERS if name in start.settings()]
+    names: Sequence[str] = start.modalities_[1:]
+    best, top = start, score(start)
+
+    def moved(name: str, value: float) -> dict[str, Any]:
+        if name in parameters:
+            return {name: value}
+        return {"weights": {**best.settings()["weights"], name: value}}
+
+    for _ in range(ROUNDS):
+        before = top
+        for name in (*names, *parameters):
+            grid = PARAMETERS[name] if name in parameters else STEPS
+            for direction in (1, -1):
+                settings = best.settings()
+                at = settings[name] if name in parameters else settings["weights"].get(name, 1.0)
+                ahead = [value for value in grid[::direction] if (value - at) * direction > 0]
+                for value in ahead:
+                    trial = best.retuned(embeddings, **moved(name, value))
+                    found = score(trial)
+                    advance(1)
+                    if found <= top:
+                        break
+                    best, top = trial, found
+        if top == before:
+            break
+    return best
+
+
+def _tunable(strategy: str) -> str:
+    if strategy not in TUNABLE:
+        raise ParameterError(f"strategy == {strategy!r}, must be one of {', '.join(TUNABLE)}.")
+    return strategy

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from ..clicks import ClickLog
 from ..embeddings import Embedding, State
-from ..errors import DataError, ParameterError, check_share
+from ..errors import DataError, ParameterError
 from ..ids import ProductIds
 from .base import Fusion
 from .evidence import ClickEvidence
@@ -27,26 +27,30 @@ _NARROWEST = 1e-3
 class AdaptiveFusion(Fusion):
     """Intermediate fusion of similarities that are comparable across modalities and weighed by what is known.
 
-    Per modality, the cosine is put on a scale where two random products have 0 and a product and its ten nearest
-    have 1 on average: s_m(i,j) = (cos_m(i,j) - mu_m) / (tau_m - mu_m). Raw cosines of different encoders live in
-    bands of different place and width, and in their plain mean the widest band decides.
+    Raw cosines of different encoders live in bands of different place and width; in their plain mean the widest band
+    decides. Per modality, mu_m is the mean cosine of all pairs, tau_m that of products with their ten nearest:
 
-    S(i,j) = sum_m w_m r_m(i) r_m(j) s_m(i,j) / sum_m w_m smax_m,  D = 1 - S,  smax_m = (1 - mu_m) / (tau_m - mu_m)
+    c_m(i,j) = (cos_m(i,j) - mu_m) / (1 - mu_m): 0 for two random products, 1 for equal ones
+    p_m = w_m (1 - mu_m) / (tau_m - mu_m): so that products that are near weigh alike in every modality
+    t_m(i,j) = r_m(i) r_m(j), r_m(i) in [0, 1]: how far modality m of product i is to be trusted
+    S(i,j) = sum_m p_m t_m c_m / sum_m p_m ((1 - prior) t_m + prior),  D = 1 - S
 
-    so D is 0 for equal products and 1 for products as unlike as two random ones. r_m(i) in [0, 1] is how far modality
-    m of product i is to be trusted: 1 for titles and pictures, sqrt(n / (n + shrinkage)) for a click vector from n
-    clicks, `inferred` for an inferred vector, and 0 where it is missing: what is not known counts like two random
-    products, neither for nor against. All of it folds into the vectors, so S stays an inner product.
+    r is 1 for titles and pictures, sqrt(n / (n + shrinkage)) for a click vector from n clicks, `inferred` for an
+    inferred vector, 0 where it is missing. With prior = 0 a pair is judged by what is known of it alone; with prior =
+    1 what is not known counts like two random products. The sums are inner products of vectors with their trust folded
+    in, so no pair is computed one by one, and candidates are ranked by the exact S.
 
     Parameters
     ----------
     modalities, weights
         As for every strategy.
     shrinkage
-        Clicks at which half of a pair's click similarity counts, if both products have so many; 0 trusts every click
-        vector alike.
+        Clicks at which half of a pair's click similarity is trusted, if both products have so many; 0 trusts every
+        click vector alike.
     inferred
         Trust in an inferred vector, in [0, 1].
+    prior
+        How far what is not known counts as chance, in [0, 1].
     """
 
     name = "adaptive"
@@ -58,16 +62,18 @@ class AdaptiveFusion(Fusion):
         weights: Mapping[str, float] | None = None,
         shrinkage: float = 20.0,
         inferred: float = 0.5,
+        prior: float = 0.1,
     ) -> None:
         super().__init__(modalities, weights=weights)
         self.shrinkage = _number("shrinkage", shrinkage, 1e9)
-        self.inferred = check_share("inferred", inferred)
+        self.inferred = _number("inferred", inferred, 1.0)
+        self.prior = _number("prior", prior, 1.0)
         self.bands_: dict[str, tuple[float, float]] = {}
         self.evidence_: ClickEvidence | None = None
 
     def settings(self) -> dict[str, Any]:
         """Constructor arguments that make an equal strategy."""
-        return {**super().settings(), "shrinkage": self.shrinkage, "inferred": self.inferred}
+        return {**super().settings(), "shrinkage": self.shrinkage, "inferred": self.inferred, "prior": self.prior}
 
     # ------------------------------------------------------------------ what is learned
 
@@ -92,15 +98,14 @@ class AdaptiveFusion(Fusion):
             self.bands_[name] = band(embeddings[name].vectors)
 
     def _settle(self) -> None:
-        """Factor of cos_m - mu_m in S, per modality: [M], from the weights and the bands."""
-        mu, tau = np.array([self.bands_.get(name, (0.0, 1.0)) for name in self.modalities_]).T
-        factor = self._weight / (tau - mu)
-        self._mu = mu
-        self._factor = factor / max(self._total(float((factor * (1 - mu)).sum())), np.finfo(float).tiny)
+        """mu_m, and p_m over its sum: [M], from the weights and the bands."""
+        self._mu, tau = np.array([self.bands_.get(name, (0.0, 1.0)) for name in self.modalities_]).T
+        weights = self._all_weights(self._weight * (1 - self._mu) / (tau - self._mu))
+        self._share = weights / weights.sum()
 
-    def _total(self, total: float) -> float:
-        """What S is divided by, given the sum over modalities."""
-        return total
+    def _all_weights(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """p_m of the modalities, and of whatever else a strategy sums."""
+        return weights
 
     # ------------------------------------------------------------------ placing
 
@@ -147,12 +152,28 @@ class AdaptiveFusion(Fusion):
     def _weights(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.float64]:
         assert queries.strength is not None
         assert self.points_.trust is not None
-        return self._factor * queries.strength[q] * self.points_.trust[c]
+        columns = len(self.modalities_)
+        both = queries.strength[q][:, :columns] * self.points_.trust[c][:, :columns]
+        return self._factor * both / self._known(queries, q, c)[:, None]
+
+    @property
+    def _factor(self) -> NDArray[np.float64]:
+        """Factor of cos_m - mu_m in the sum that is divided: [M]."""
+        return self._share[: len(self._mu)] / (1 - self._mu)
+
+    def _known(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What the sum of a pair is divided by: [p]."""
+        assert queries.trust is not None
+        assert self.points_.trust is not None
+        known = (queries.trust[q] * self.points_.trust[c]) @ self._share
+        return np.maximum((1 - self.prior) * known + self.prior, np.finfo(float).tiny)
 
     def _contributions(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.float64]:
         assert queries.trust is not None
         assert self.points_.trust is not None
-        offset = self._factor * self._mu * queries.trust[q] * self.points_.trust[c]
+        columns = len(self.modalities_)
+        both = queries.trust[q][:, :columns] * self.points_.trust[c][:, :columns]
+        offset = self._factor * self._mu * both / self._known(queries, q, c)[:, None]
         return self._weights(queries, q, c) * self._cosines(queries, q, c) - offset
 
     def _scales(
@@ -168,15 +189,26 @@ class AdaptiveFusion(Fusion):
         return scales
 
     def _coarse_error(self) -> float:
-        return super()._coarse_error() * max(1.0, float(self._factor.sum()))
+        return super()._coarse_error() * float((1 / (1 - self._mu)).sum())
 
     def _coarse(self, queries: Points, q: slice, c: slice) -> NDArray[np.floating]:
+        sums = self._sums(queries, q, c)
         assert queries.trust is not None
         assert self.points_.trust is not None
-        offset = (queries.trust[q] * (self._factor * self._mu)) @ self.points_.trust[c].T
-        members = self._members(queries, q, c)
-        scores = super()._coarse(queries, q, c) if members else np.zeros(offset.shape, np.float32)
-        return np.subtract(scores, offset.astype(np.float32), out=scores)
+        known = (queries.trust[q] * ((1 - self.prior) * self._share)) @ self.points_.trust[c].T + self.prior
+        return np.divide(sums, np.maximum(known, np.finfo(np.float32).tiny), out=sums, casting="same_kind")
+
+    def _sums(self, queries: Points, q: slice, c: slice) -> NDArray[np.float32]:
+        """The sums of a block before they are divided: float32 [q, c], an array of its own."""
+        assert queries.trust is not None
+        assert self.points_.trust is not None
+        columns = len(self.modalities_)
+        left = queries.trust[q][:, :columns] * (self._factor * self._mu)
+        offset = (left @ self.points_.trust[c][:, :columns].T).astype(np.float32)
+        if not self._members(queries, q, c):
+            return -offset
+        sums = super()._coarse(queries, q, c)
+        return np.subtract(sums, offset, out=sums).astype(np.float32, copy=False)
 
 
 def band(vectors: NDArray[np.float32], seed: int = 0) -> tuple[float, float]:

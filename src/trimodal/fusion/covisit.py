@@ -17,16 +17,19 @@ from .points import Points
 
 
 class CoVisitFusion(AdaptiveFusion):
-    """Adaptive fusion plus the co-visits of two products: S = (adaptive's sum + v T(i,j) / tau_T) / (sum + v / tau_T).
+    """Adaptive fusion with one term more: how often two products were clicked together.
 
-    T(i,j) = C(i,j) / sqrt(o_i o_j) * (o_j / max o)^popularity, with C the decayed count of sessions that hold both
-    (`ClickEvidence`) and o its row sums. A vector of 512 numbers says of two products that they are alike; it does
-    not remember that these two were clicked together forty times. Most pairs have T = 0 and are judged by the
-    vectors; a product that nobody has clicked is judged by its title and picture alone.
+    A vector of 512 numbers says of two products that they are alike; it does not remember that these two were clicked
+    together forty times. With C(i,j) the decayed count of sessions that hold both (`ClickEvidence`) and o its row sums:
 
-    T is [0, 1], sparse, and, with popularity > 0, not symmetric: of two products seen with i equally often, relative
-    to their own clicks, the more popular one is nearer. tau_T, the mean T of products with their ten nearest, puts
-    v on the scale of the other weights. In `explain`, co-visits are part of the share of `click`.
+    T(i,j) = C(i,j) / sqrt(o_i o_j) * (o_j / max o)^popularity
+    c(i,j) = T / (T + tau),  p = 2 v,  r(i) = sqrt(n / (n + shrinkage)) from n clicks
+
+    join the sums of adaptive fusion; tau is the mean T of products with their ten nearest, so v is on the scale of the
+    other weights. T is sparse: most pairs have none and are judged by the vectors, and a product that nobody has
+    clicked by its title and picture alone. With popularity > 0 it is not symmetric: of two products seen with i
+    equally often, relative to their own clicks, the more popular one is nearer. In `explain`, co-visits are part of the
+    share of `click`.
 
     Parameters
     ----------
@@ -45,10 +48,11 @@ class CoVisitFusion(AdaptiveFusion):
         weights: Mapping[str, float] | None = None,
         shrinkage: float = 20.0,
         inferred: float = 0.5,
+        prior: float = 0.1,
         covisits: float = 2.0,
         popularity: float = 0.25,
     ) -> None:
-        super().__init__(modalities, weights=weights, shrinkage=shrinkage, inferred=inferred)
+        super().__init__(modalities, weights=weights, shrinkage=shrinkage, inferred=inferred, prior=prior)
         self.covisits = _number("covisits", covisits, 1e6)
         self.popularity = _number("popularity", popularity, 1.0)
 
@@ -62,17 +66,28 @@ class CoVisitFusion(AdaptiveFusion):
         if "click" not in self.modalities_:
             raise ParameterError(f"covisit needs the modality 'click'; in use: {', '.join(self.modalities_)}.")
 
-    def _total(self, total: float) -> float:
+    def _all_weights(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.append(weights, 2 * self.covisits)
+
+    def _settle(self) -> None:
+        super()._settle()
         assert self.evidence_ is not None
-        self._table, near = _table(self.evidence_.together, self.popularity)
-        self._covisit_factor = 0.0 if self.covisits == 0 else self.covisits / near
-        total += self._covisit_factor
-        self._covisit_factor /= total
-        return total
+        clicks = self.evidence_.clicks
+        self._seen_trust = np.where(self._extra(), np.sqrt(clicks / np.maximum(clicks + self.shrinkage, 1)), 0.0)
+        folded = sparse.diags(self._seen_trust)
+        self._table = sparse.csr_matrix(folded @ covisit_table(self.evidence_.together, self.popularity) @ folded)
+        self._table.sort_indices()
 
     def _place(self, points: Points, embeddings: Mapping[str, Embedding] | None) -> Points:
         placed = super()._place(points, embeddings)
-        return placed if embeddings is None else replace(placed, seen=self._table[placed.order])
+        assert placed.trust is not None
+        if embeddings is None:
+            trust = np.column_stack([placed.trust, np.zeros(len(points))])
+            return replace(placed, trust=trust, strength=trust)
+        return replace(placed, seen=self._table[placed.order])
+
+    def _trust(self, embeddings: Mapping[str, Embedding]) -> NDArray[np.float64]:
+        return np.column_stack([super()._trust(embeddings), self._seen_trust])
 
     def _extra(self) -> NDArray[np.bool_]:
         # Two products that were seen together are comparable even where neither has a vector.
@@ -89,30 +104,32 @@ class CoVisitFusion(AdaptiveFusion):
         shares = super()._contributions(queries, q, c)
         if queries.seen is not None and len(q):
             seen = np.asarray(queries.seen[q, self.points_.order[c]]).ravel()
-            shares[:, self.modalities_.index("click")] += self._covisit_factor * seen
+            click = self.modalities_.index("click")
+            shares[:, click] += self._share[-1] * seen / self._known(queries, q, c)
         return shares
 
-    def _coarse(self, queries: Points, q: slice, c: slice) -> NDArray[np.floating]:
-        scores = super()._coarse(queries, q, c)
+    def _sums(self, queries: Points, q: slice, c: slice) -> NDArray[np.float32]:
+        sums = super()._sums(queries, q, c)
         if queries.seen is not None:
             rows = queries.seen[q]
             row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
             column = self.points_.rows_of[rows.indices]
             here = (column >= c.start) & (column < c.stop)
-            scores[row[here], column[here] - c.start] += np.float32(self._covisit_factor) * rows.data[here]
-        return scores
+            sums[row[here], column[here] - c.start] += np.float32(self._share[-1]) * rows.data[here]
+        return sums
 
 
-def _table(together: sparse.csr_matrix, popularity: float) -> tuple[sparse.csr_matrix, float]:
-    """T, sparse float32 [n, n], and the mean of the ten largest values of its rows that are not empty, tau_T."""
+def covisit_table(together: sparse.csr_matrix, popularity: float) -> sparse.csr_matrix:
+    """c(i,j) = T / (T + tau) of every pair that was seen together: sparse float64 [n, n]."""
     total = np.asarray(together.sum(axis=1), np.float64).ravel()
     if not total.any():
-        return together, 1.0
+        return sparse.csr_matrix(together, dtype=np.float64)
     length = 1 / np.sqrt(np.where(total > 0, total, 1.0))
     tilt = length * (total / total.max()) ** popularity
-    table = sparse.csr_matrix(sparse.diags(length) @ together @ sparse.diags(tilt)).astype(np.float32)
-    table.sort_indices()
+    table = sparse.csr_matrix(sparse.diags(length) @ together @ sparse.diags(tilt))
     row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
     order = np.lexsort((-table.data, row))
-    rank = np.arange(len(row)) - table.indptr[row]  # rows stay where they are, so the rank inside each is the place
-    return table, float(table.data[order][rank < NEAREST].mean())
+    rank = np.arange(len(row)) - table.indptr[row]  # sorted by row, so the place inside a row is the rank
+    near = float(table.data[order][rank < NEAREST].mean())
+    table.data /= table.data + near
+    return table

@@ -69,7 +69,8 @@ class Points:
     @cached_property
     def rows_of(self) -> NDArray[np.int64]:
         """The point that stands at each place of the caller's order, -1 where none does."""
-        rows = np.full(int(self.order.max()) + 1 if len(self) else 0, -1)
+        places = int(self.order.max(initial=-1)) + 1
+        rows = np.full(places if self.seen is None else max(places, self.seen.shape[1]), -1)
         rows[self.order] = np.arange(len(self))
         return rows
 
