@@ -28,6 +28,7 @@ from .errors import (
     check_share,
 )
 from .fusion import Fusion, fusion_strategy
+from .fusion.inferred import infer
 from .progress import Progress, silent
 from .results import Neighbor, SimilarProducts, write_neighbors
 from .shaping import Facts, Shaping, shaped_neighbors, shaped_query
@@ -53,6 +54,9 @@ class Recommender:
         Weight per modality in the fusion; those not named weigh 1.
     fusion_parameters
         Further parameters of the strategy by name, such as `covisits` of `covisit`.
+    infer_clicks
+        Infer the click vectors of products that have none from their titles and pictures (state `inferred`), once at
+        least ten have one; see `trimodal.fusion.inferred`.
     clusters
         K of late fusion; None for the number of categories in the catalogue (20 where it has none).
     seed
@@ -83,6 +87,7 @@ class Recommender:
         modalities: Sequence[str] | None = None,
         weights: Mapping[str, float] | None = None,
         fusion_parameters: Mapping[str, Any] | None = None,
+        infer_clicks: bool = False,
         clusters: int | None = None,
         seed: int = 0,
         device: str = "auto",
@@ -97,6 +102,7 @@ class Recommender:
         self.modalities = None if modalities is None else tuple(modalities)
         self.weights = dict(weights or {})
         self.fusion_parameters = dict(fusion_parameters or {})
+        self.infer_clicks = infer_clicks
         self.clusters = clusters
         self.seed = seed
         self.device = device
@@ -114,6 +120,7 @@ class Recommender:
             "modalities": None if self.modalities is None else list(self.modalities),
             "weights": self.weights,
             "fusion_parameters": self.fusion_parameters,
+            "infer_clicks": self.infer_clicks,
             "clusters": self.clusters,
             "seed": self.seed,
         }
@@ -181,6 +188,7 @@ class Recommender:
                 f"not one product has a vector in {', '.join(names)}; with clicks alone, products need "
                 f"{self._click_settings().min_count} clicks in clean sessions (--click-option min_count=1)."
             )
+        embeddings = self._with_inferred(embeddings)
         with progress("fusing", None):
             strategy.fit(embeddings, catalog.ids, clicks=clicks)
         # Only now: what was fitted before stays whole if anything above fails.
@@ -260,6 +268,13 @@ class Recommender:
                 "seed": self.seed,
             }
         return fusion_strategy(self.fusion, **settings)
+
+    def _with_inferred(self, embeddings: dict[str, Embedding]) -> dict[str, Embedding]:
+        if not self.infer_clicks:
+            return embeddings
+        if self.fusion == "click-text" or "click" not in embeddings or len(embeddings) < 2:
+            raise ParameterError("inferring clicks needs the modality 'click', another one, and not click-text.")
+        return {**embeddings, "click": infer(embeddings).embedding}
 
     def _train(self, clicks: ClickLog, catalog: Catalog, progress: Progress) -> Embedding:
         if not (catalog.ids.find(clicks.ids) >= 0).any():
@@ -481,13 +496,13 @@ class Recommender:
         if "click" not in self.embeddings_ and self.modalities is not None:
             raise ParameterError("modality 'click' is not in this recommender; fit it with clicks.")
         fresh = self._train(clicks, self.catalog_, progress)
-        before = len(self.embeddings_["click"].vectors) if "click" in self.embeddings_ else 0
+        before = int((self.embeddings_["click"].state == State.KNOWN).sum()) if "click" in self.embeddings_ else 0
         if len(fresh.vectors) < min_coverage * before or not len(fresh.vectors):
             raise DataError(
                 f"the new clicks give {len(fresh.vectors):,} products a click vector, {before:,} had one; nothing was "
                 "changed. Give a longer log, or accept it with --min-coverage 0."
             )
-        embeddings = {**self.embeddings_, "click": fresh}
+        embeddings = self._with_inferred({**self.embeddings_, "click": fresh})
         with progress("fusing", None):
             self.fusion_.fit(embeddings, self.catalog_.ids, only=("click",), clicks=clicks)
         self.embeddings_ = embeddings

@@ -57,6 +57,9 @@ def fit(
         list[str] | None,
         typer.Option(metavar="NAME=NUMBER", help="Weight of a modality, 1 if not given. Repeatable."),
     ] = None,
+    infer_clicks: Annotated[
+        bool, typer.Option("--infer-clicks", help="Infer click vectors of products without clicks from the rest.")
+    ] = False,
     vectors: common.Vectors = None,
     clusters: Annotated[int | None, typer.Option(help="Clusters of late fusion. [default: categories]")] = None,
     seed: common.Seed = 0,
@@ -89,6 +92,7 @@ def fit(
         fusion_parameters={
             n: common.number("--fusion-option", v) for n, v in common.pairs("--fusion-option", fusion_option).items()
         },
+        infer_clicks=infer_clicks,
         clusters=clusters,
         seed=seed,
         device=device,

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..embeddings import Embedding
+from ..encoders.base import available_threads
 from ..errors import DataError, ParameterError, check_int
-from ..fusion import EarlyFusion, Fusion, LateFusion, fusion_strategy
+from ..fusion import AdaptiveFusion, EarlyFusion, Fusion, LateFusion, fusion_strategy
 from ..ids import ProductIds
 from ..progress import Progress, silent
 
@@ -221,9 +222,13 @@ def clustering_table(
 
 
 def _all_cells(modalities: Sequence[str]) -> list[tuple[tuple[str, ...], str]]:
-    """Every subset with every strategy; late fusion of one modality is left out, as its clusters are the answer."""
+    """Every subset with the paper's strategies and `adaptive`.
+
+    Late fusion of one modality is left out, as its clusters are the answer; so is adaptive, where it is intermediate.
+    """
     subsets = [s for size in range(1, len(modalities) + 1) for s in combinations(modalities, size)]
-    return [(s, name) for s in subsets for name in ("early", "intermediate", "late") if name != "late" or len(s) > 1]
+    both = ("early", "intermediate", "late", "adaptive")
+    return [(s, name) for s in subsets for name in (both if len(s) > 1 else both[:2])]
 
 
 def complete_products(
@@ -270,7 +275,8 @@ def _features(fusion: Fusion, embeddings: Mapping[str, Embedding]) -> NDArray[np
     """Vectors to cluster without t-SNE: [n, d].
 
     v itself for early fusion, as in its t-SNE; for the others, with equal weights, vectors whose squared Euclidean
-    distance is proportional to the fused distance: concatenated unit vectors, and one-hot clusters for late.
+    distance is proportional to the fused distance: concatenated unit vectors (scaled by their factor in the sum for
+    adaptive), and one-hot clusters for late.
     """
     points = fusion.points_
     parts: list[NDArray[np.float32]] = []
@@ -279,6 +285,8 @@ def _features(fusion: Fusion, embeddings: Mapping[str, Embedding]) -> NDArray[np
     if isinstance(fusion, LateFusion):
         assert points.codes is not None
         parts = [np.eye(codes.max() + 1, dtype=np.float32)[codes] for codes in points.codes.T]
+    elif isinstance(fusion, AdaptiveFusion):
+        parts = [unit * np.float32(np.sqrt(f)) for unit, f in zip(points.units, fusion.factors, strict=True)]
     else:
         parts = list(points.units)
     features = np.concatenate(parts, axis=1)
@@ -306,6 +314,7 @@ def tsne_layout(fusion: Fusion, embeddings: Mapping[str, Embedding], *, seed: in
 
     n = len(fusion.ids_)
     perplexity = min(PERPLEXITY, (n - 1) / 3)
+    jobs = available_threads()  # each point's forces are summed by one thread, so their number changes nothing
     k = min(n - 1, int(3 * perplexity))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -316,10 +325,10 @@ def tsne_layout(fusion: Fusion, embeddings: Mapping[str, Embedding], *, seed: in
             near = fusion.ids_.find(found.ids.ravel()).reshape(n, k)
             distance = found.distances.astype(np.float64)
         affinities = affinity.PerplexityBasedNN(
-            knn_index=PrecomputedNeighbors(near, distance), perplexity=perplexity, random_state=seed
+            knn_index=PrecomputedNeighbors(near, distance), perplexity=perplexity, random_state=seed, n_jobs=jobs
         )
         start = initialization.spectral(affinities.P, random_state=seed)
-        layout = TSNEEmbedding(start, affinities, random_state=seed, negative_gradient_method="auto")
+        layout = TSNEEmbedding(start, affinities, random_state=seed, negative_gradient_method="auto", n_jobs=jobs)
         layout = layout.optimize(250, exaggeration=12, momentum=0.5)
         layout = layout.optimize(500, momentum=0.8)
     return np.asarray(layout)

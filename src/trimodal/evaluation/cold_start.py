@@ -19,13 +19,10 @@ from ..embeddings import Embedding
 from ..encoders.click import Prod2Vec, Prod2VecSettings
 from ..errors import DataError, check_int
 from ..fusion import Fusion, fusion_strategy
-from ..fusion.inferred import infer
 from ..progress import Progress, silent
-from .retrieval import REFERENCE, NextClicks, Resampled, from_last, strategies_of
+from .retrieval import INFERRED, REFERENCE, NextClicks, Resampled, from_last, infer_clicks, strategies_of
 
 LEVELS = (0, 1, 3, 10, 30)
-INFERRED = ", inferred"
-"""Ending of a strategy's name where products without a click vector have an inferred one."""
 PROBES = 0.2
 """Share of the products with enough clicks that are made cold."""
 
@@ -153,16 +150,8 @@ def _strategies(embeddings: Mapping[str, Embedding], train: ClickLog) -> list[tu
                 fusion = fusion_strategy(name, modalities=subset).fit(embeddings, train.ids, clicks=train)
                 found.append((name, subset, fusion))
     if "click" in embeddings and len(embeddings) > 1:
-        with_inferred = _inferred(embeddings)
+        with_inferred = infer_clicks(embeddings)
         for name in strategies_of(tuple(embeddings), whole=False):
             fusion = fusion_strategy(name).fit(with_inferred, train.ids, clicks=train)
             found.append((f"{name}{INFERRED}", tuple(embeddings), fusion))
     return found
-
-
-def _inferred(embeddings: Mapping[str, Embedding]) -> dict[str, Embedding]:
-    """The same, with the click vectors of products that have none inferred from their other modalities."""
-    try:
-        return {**embeddings, "click": infer(embeddings).embedding}
-    except DataError:  # too few products have clicks to infer from: nothing is inferred
-        return dict(embeddings)

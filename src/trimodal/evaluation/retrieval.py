@@ -20,6 +20,7 @@ from ..clicks import ClickLog
 from ..embeddings import Embedding
 from ..errors import DataError, ParameterError, check_int
 from ..fusion import Fusion, fusion_strategy
+from ..fusion.inferred import infer
 from ..progress import Progress, silent
 
 DECAY = 0.7
@@ -29,6 +30,8 @@ MEMORY = 20
 RESAMPLES = 1000
 REFERENCE = "click-text"
 """The strategy that the others are compared with: the baseline of the paper's A/B test."""
+INFERRED = ", inferred"
+"""Ending of a strategy's name where products without a click vector have an inferred one."""
 _BLOCK = 4096
 
 
@@ -151,7 +154,7 @@ class RetrievalReport:
         lines = [
             f"next click among the k: {self.rows[0].queries:,} questions of {self.sessions:,} held-out sessions; "
             f"95 % intervals over sessions; difference from {REFERENCE}",
-            f"{'strategy':<14}{'modalities':<18}{'query':<9}{'k':>3}{'hit rate':>24}{'MRR':>8}{'NDCG':>8}"
+            f"{'strategy':<24}{'modalities':<18}{'query':<9}{'k':>3}{'hit rate':>24}{'MRR':>8}{'NDCG':>8}"
             f"{'difference':>26}{'coverage':>10}{'popul.':>8}",
         ]
         for r in self.rows:
@@ -162,7 +165,7 @@ class RetrievalReport:
                 else f"{r.difference:+.4f} ({r.difference_low:+.4f} {r.difference_high:+.4f})"
             )
             lines.append(
-                f"{r.strategy:<14}{'+'.join(r.modalities):<18}{r.query:<9}{r.k:>3}{rate:>24}{r.mrr:>8.4f}{r.ndcg:>8.4f}"
+                f"{r.strategy:<24}{'+'.join(r.modalities):<18}{r.query:<9}{r.k:>3}{rate:>24}{r.mrr:>8.4f}{r.ndcg:>8.4f}"
                 f"{gain:>26}{r.coverage:>10.1%}{r.popularity:>8.2f}"
             )
         lines.append(f"mean popularity percentile of what was clicked: {self.target_popularity:.2f}")
@@ -295,6 +298,12 @@ def _answers(
     table = co_occurrence(train)
     for query, decay in (("last", 0.0), ("session", DECAY)):
         yield "co-occurrence", (), query, partial(from_table, table, questions, k, decay=decay, repeats=repeats)
+    if "click" in everything and len(everything) > 1:
+        with_inferred = infer_clicks(embeddings)
+        for name in ("intermediate", "adaptive", "covisit"):
+            fusion = fusion_strategy(name).fit(with_inferred, train.ids, clicks=train)
+            for query, ask in (("last", from_last), ("session", from_session)):
+                yield f"{name}{INFERRED}", everything, query, partial(ask, fusion, questions, k, repeats=repeats)
     subsets = [s for size in range(1, len(everything) + 1) for s in combinations(everything, size)]
     for subset in subsets:
         for name in strategies_of(subset, whole=subset == everything):
@@ -303,6 +312,14 @@ def _answers(
             yield name, subset, "last", partial(from_last, fusion, questions, k, repeats=repeats)
             if subset == everything or len(subset) == 1:
                 yield name, subset, "session", partial(from_session, fusion, questions, k, repeats=repeats)
+
+
+def infer_clicks(embeddings: Mapping[str, Embedding]) -> dict[str, Embedding]:
+    """The same, with the click vectors of products that have none inferred from their other modalities."""
+    try:
+        return {**embeddings, "click": infer(embeddings).embedding}
+    except DataError:  # too few products have clicks to infer from: nothing is inferred
+        return dict(embeddings)
 
 
 def strategies_of(subset: Sequence[str], *, whole: bool) -> list[str]:

@@ -154,11 +154,11 @@ class AdaptiveFusion(Fusion):
         assert self.points_.trust is not None
         columns = len(self.modalities_)
         both = queries.strength[q][:, :columns] * self.points_.trust[c][:, :columns]
-        return self._factor * both / self._known(queries, q, c)[:, None]
+        return self.factors * both / self._known(queries, q, c)[:, None]
 
     @property
-    def _factor(self) -> NDArray[np.float64]:
-        """Factor of cos_m - mu_m in the sum that is divided: [M]."""
+    def factors(self) -> NDArray[np.float64]:
+        """Factor of cos_m - mu_m in the sum that is divided, p_m / (1 - mu_m), the p_m adding up to 1: [M]."""
         return self._share[: len(self._mu)] / (1 - self._mu)
 
     def _known(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -173,7 +173,7 @@ class AdaptiveFusion(Fusion):
         assert self.points_.trust is not None
         columns = len(self.modalities_)
         both = queries.trust[q][:, :columns] * self.points_.trust[c][:, :columns]
-        offset = self._factor * self._mu * both / self._known(queries, q, c)[:, None]
+        offset = self.factors * self._mu * both / self._known(queries, q, c)[:, None]
         return self._weights(queries, q, c) * self._cosines(queries, q, c) - offset
 
     def _scales(
@@ -184,7 +184,7 @@ class AdaptiveFusion(Fusion):
         scales: list[tuple[int, NDArray[np.float32] | float, NDArray[np.float32] | None]] = []
         for m in self._members(queries, q, c):
             right = self.points_.trust[c, m].astype(np.float32)
-            left = (self._factor[m] * queries.strength[q, m]).astype(np.float32)
+            left = (self.factors[m] * queries.strength[q, m]).astype(np.float32)
             scales.append((m, left, None if (right == 1).all() else right))
         return scales
 
@@ -203,7 +203,7 @@ class AdaptiveFusion(Fusion):
         assert queries.trust is not None
         assert self.points_.trust is not None
         columns = len(self.modalities_)
-        left = queries.trust[q][:, :columns] * (self._factor * self._mu)
+        left = queries.trust[q][:, :columns] * (self.factors * self._mu)
         offset = (left @ self.points_.trust[c][:, :columns].T).astype(np.float32)
         if not self._members(queries, q, c):
             return -offset
