@@ -181,7 +181,7 @@ def diginetica(source: Path, out: Path, seeds: int) -> list[Row]:
             if setting is GENSIM:
                 rows.append(_mark(name, CLICKS, f"plain gensim, {largest} categories", "ARI", mark))
             found = _clusters(
-                name, CLICKS, vectors, data.catalog.categories, [(("click",), "early"), (("click",), "intermediate")],
+                name, CLICKS, vectors, data.catalog.categories, [(("click",), "intermediate")],
                 seeds, largest=largest,
             )  # fmt: skip
             rows += [Row(**{**asdict(r), "name": f"{label}, {largest} categories: {r.name}"}) for r in found]
