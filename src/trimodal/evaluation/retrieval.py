@@ -274,8 +274,8 @@ class Resampled:
         hits = self._weights @ np.bincount(self._session, hit, self.sessions).astype(np.float32)
         return hits / np.maximum(self._questions, 1.0)
 
-    def interval(self, hit: NDArray[np.bool_]) -> tuple[float, float]:
-        """95 % interval of the share of questions that are hit."""
+    def interval(self, hit: NDArray[np.bool_] | NDArray[np.floating]) -> tuple[float, float]:
+        """95 % interval of the share of questions that are hit, or of the mean of a score."""
         low, high = np.quantile(self.rates(hit), [0.025, 0.975])
         return float(low), float(high)
 
