@@ -49,6 +49,20 @@ def test_the_library_example_runs(place):
     assert "similar to new" in done.stdout
 
 
+@pytest.mark.slow
+def test_the_evaluations_run(place):
+    (block,) = (b for b in blocks("sh") if "trimodal evaluate" in b)
+    for line in block.splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        assert program == "trimodal"
+        done = subprocess.run(
+            [sys.executable, "-m", "trimodal", *arguments], cwd=place, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.stdout.strip(), line
+    assert (place / "report.html").stat().st_size > 100_000
+
+
 def test_links_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
