@@ -43,11 +43,11 @@ from trimodal.evaluation.retrieval import (
     co_occurrence,
     from_session,
     from_table,
-    infer_clicks,
     popular,
 )
 from trimodal.evaluation.weights import climb
 from trimodal.fusion import Fusion, fusion_strategy
+from trimodal.fusion.inferred import infer_clicks
 from trimodal.ids import ProductIds
 from trimodal.tables import ROW
 

@@ -67,14 +67,6 @@ class Points:
         return [(int(m), slice(a, b)) for m, a, b in zip(masks, starts.tolist(), stops, strict=True)]
 
     @cached_property
-    def rows_of(self) -> NDArray[np.int64]:
-        """The point that stands at each place of the caller's order, -1 where none does."""
-        places = int(self.order.max(initial=-1)) + 1
-        rows = np.full(places if self.seen is None else max(places, self.seen.shape[1]), -1)
-        rows[self.order] = np.arange(len(self))
-        return rows
-
-    @cached_property
     def twins(self) -> NDArray[np.uint64]:
         """A hash of each point's vectors and modalities, equal for equal points: uint64 [n].
 
