@@ -10,7 +10,8 @@ import pytest
 from trimodal import Catalog, Embedding, Provenance, Recommender
 from trimodal.bundle import read_manifest, rollback
 from trimodal.embeddings import State
-from trimodal.errors import DataError, ParameterError
+from trimodal.errors import BundleError, DataError, ParameterError
+from trimodal.evaluation.clustering import complete_products
 from trimodal.ids import ProductIds
 from trimodal.results import SimilarProducts
 from trimodal.shaping import Shaping
@@ -228,8 +229,10 @@ def test_settings_are_json_and_reach_the_bundle(catalog, logs, fusion, tmp_path)
     assert note["settings"]["fusion_parameters"] == {"shrinkage": 4, "prior": 0.25}
     assert note["modalities"]["click"]["inferred"] == 4
     loaded = Recommender.load(tmp_path / "b")
-    assert loaded.fusion_.settings() == recommender.fusion_.settings() == json.loads(
-        json.dumps(note["fusion"]["settings"])
+    assert (
+        loaded.fusion_.settings()
+        == recommender.fusion_.settings()
+        == json.loads(json.dumps(note["fusion"]["settings"]))
     )
 
 
@@ -240,3 +243,23 @@ def test_one_product(fusion, make_log):
     recommender = Recommender(fusion=fusion, modalities=["text", "click"], click_parameters=SMALL).fit(one, log)
     assert len(recommender.similar("red-shoe", 5)) == 0
     assert len(recommender.similar_to(title="a shoe", k=5)) == 1
+
+
+def test_a_bundle_without_its_table_is_damaged(catalog, logs, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    version = fitted(catalog, logs[0], "covisit").save(tmp_path / "b")
+    file = version / "arrays.safetensors"
+    arrays = load_file(file)
+    file.chmod(0o644)
+    # the same size and, as for one answer, no checksum: what is read must still be looked at
+    moved = {("evidence.glicks" if key == "evidence.clicks" else key): a for key, a in arrays.items()}
+    save_file(moved, file)
+    with pytest.raises(BundleError, match="click log"):
+        Recommender.load(tmp_path / "b", verify=False)
+
+
+def test_inferred_vectors_are_not_judged_as_clicks(catalog, logs):
+    recommender = fitted(catalog, logs[0], "adaptive")
+    _, complete = complete_products(recommender.embeddings_, catalog.frame["category"].to_list())
+    assert [NAMES[i] for i in complete] == CLICKED

@@ -63,7 +63,7 @@ class Points:
     def groups(self) -> list[tuple[int, slice]]:
         """(mask, slice) of every group, in order."""
         masks, starts = np.unique(self.mask, return_index=True)
-        stops = [*starts[1:].tolist(), len(self)]
+        stops = [*starts[1:].tolist(), len(self)][: len(masks)]  # no point, no group
         return [(int(m), slice(a, b)) for m, a, b in zip(masks, starts.tolist(), stops, strict=True)]
 
     @cached_property
