@@ -15,8 +15,9 @@ from real_data import flipkart_1050, ikea_rooms
 from trimodal import Embedding, Recommender, read_data
 from trimodal.embeddings import Provenance
 from trimodal.encoders import text_encoder
-from trimodal.evaluation.retrieval import INFERRED, infer_clicks
+from trimodal.evaluation.retrieval import INFERRED
 from trimodal.fusion import fusion_strategy
+from trimodal.fusion.inferred import infer_clicks
 from trimodal.ids import ProductIds
 
 RESAMPLES = 1000

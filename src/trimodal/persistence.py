@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from . import bundle as bundles
 from .catalog import Catalog
 from .embeddings import Embedding, State
-from .errors import BundleError, DataError
+from .errors import BundleError, DataError, ParameterError
 from .fusion import STRATEGIES
 from .rejections import Rejections
 
@@ -29,6 +29,7 @@ _ARRAYS = "arrays.safetensors"
 _COUNTS = "click_counts"
 _UNREADABLE = (
     DataError,
+    ParameterError,
     LookupError,
     TypeError,
     AttributeError,

@@ -28,7 +28,7 @@ from .errors import (
     check_share,
 )
 from .fusion import Fusion, fusion_strategy
-from .fusion.inferred import infer
+from .fusion.inferred import infer_clicks
 from .progress import Progress, silent
 from .results import Neighbor, SimilarProducts, write_neighbors
 from .shaping import Facts, Shaping, shaped_neighbors, shaped_query
@@ -55,8 +55,8 @@ class Recommender:
     fusion_parameters
         Further parameters of the strategy by name, such as `covisits` of `covisit`.
     infer_clicks
-        Infer the click vectors of products that have none from their titles and pictures (state `inferred`), once at
-        least ten have one; see `trimodal.fusion.inferred`.
+        Infer the click vectors of products that have none from their other modalities (state `inferred`), at `fit`
+        and `refresh`; nothing is inferred while fewer than ten have one. See `trimodal.fusion.inferred`.
     clusters
         K of late fusion; None for the number of categories in the catalogue (20 where it has none).
     seed
@@ -158,7 +158,7 @@ class Recommender:
         """
         vectors = dict(vectors or {})
         names = self._choose(catalog, clicks, vectors)
-        strategy = self._checked_strategy(catalog, names)  # a wrong setting must not cost hours of encoding
+        strategy = self._checked_strategy(catalog, names, clicks)  # a wrong setting must not cost hours of encoding
         if self.fusion == "click-text":
             names = [name for name in names if name in ("click", "text")]
         folder = None if store is None else Path(store)
@@ -188,7 +188,8 @@ class Recommender:
                 f"not one product has a vector in {', '.join(names)}; with clicks alone, products need "
                 f"{self._click_settings().min_count} clicks in clean sessions (--click-option min_count=1)."
             )
-        embeddings = self._with_inferred(embeddings)
+        if self.infer_clicks:
+            embeddings = infer_clicks(embeddings)
         with progress("fusing", None):
             strategy.fit(embeddings, catalog.ids, clicks=clicks)
         # Only now: what was fitted before stays whole if anything above fails.
@@ -201,12 +202,19 @@ class Recommender:
         self.unchanged_: set[str] = set()
         return self
 
-    def _checked_strategy(self, catalog: Catalog, names: Sequence[str]) -> Fusion:
+    def _checked_strategy(self, catalog: Catalog, names: Sequence[str], clicks: ClickLog | None) -> Fusion:
         """The strategy, unfitted, with every setting checked that does not need the vectors."""
         self._shelf()
         self._click_settings()
         strategy = self._strategy(catalog)
         strategy.choose(names)
+        if strategy.needs_log and clicks is None:
+            raise ParameterError(f"{self.fusion} needs the click log itself, not click vectors alone.")
+        if self.infer_clicks and (self.fusion == "click-text" or "click" not in names or len(names) < 2):
+            raise ParameterError(
+                f"inferring clicks needs the modality 'click' and another one, and not click-text; "
+                f"got {', '.join(names)} with {self.fusion}."
+            )
         return strategy
 
     def _shelf(self) -> EncoderShelf:
@@ -268,13 +276,6 @@ class Recommender:
                 "seed": self.seed,
             }
         return fusion_strategy(self.fusion, **settings)
-
-    def _with_inferred(self, embeddings: dict[str, Embedding]) -> dict[str, Embedding]:
-        if not self.infer_clicks:
-            return embeddings
-        if self.fusion == "click-text" or "click" not in embeddings or len(embeddings) < 2:
-            raise ParameterError("inferring clicks needs the modality 'click', another one, and not click-text.")
-        return {**embeddings, "click": infer(embeddings).embedding}
 
     def _train(self, clicks: ClickLog, catalog: Catalog, progress: Progress) -> Embedding:
         if not (catalog.ids.find(clicks.ids) >= 0).any():
@@ -401,8 +402,8 @@ class Recommender:
         """Add products, or replace those of the same id; they have neighbours, and are neighbours, at once.
 
         Only their titles and pictures are encoded. A new product has no clicks, so its click modality is missing
-        until `refresh`; one that is replaced keeps its click vector, and every ready-made vector that `vectors` does
-        not replace.
+        until `refresh` (or another `fit`), also where click vectors are inferred; one that is replaced keeps its click
+        vector, even an inferred one, and every ready-made vector that `vectors` does not replace.
 
         Raises
         ------
@@ -449,9 +450,12 @@ class Recommender:
         return self
 
     def without_modality(self) -> list[str]:
-        """Products of which nothing is known in any modality: they have no neighbours and are nobody's."""
+        """Products of which nothing is known, by vector or co-visit: they have no neighbours and are nobody's."""
         self._check_fitted()
         known = np.any([e.state > 0 for e in self.embeddings_.values()], axis=0)
+        extra = self.fusion_._extra()
+        if extra is not None:
+            known |= extra
         return [self.catalog_.ids[i] for i in np.flatnonzero(~known)]
 
     def remove(self, ids: Iterable[str]) -> Self:
@@ -502,7 +506,9 @@ class Recommender:
                 f"the new clicks give {len(fresh.vectors):,} products a click vector, {before:,} had one; nothing was "
                 "changed. Give a longer log, or accept it with --min-coverage 0."
             )
-        embeddings = self._with_inferred({**self.embeddings_, "click": fresh})
+        embeddings = {**self.embeddings_, "click": fresh}
+        if self.infer_clicks:
+            embeddings = infer_clicks(embeddings)
         with progress("fusing", None):
             self.fusion_.fit(embeddings, self.catalog_.ids, only=("click",), clicks=clicks)
         self.embeddings_ = embeddings

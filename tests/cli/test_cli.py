@@ -151,6 +151,38 @@ def test_evaluate_on_a_simulated_market(tmp_path, capsys):
     assert abs(table["chance"]) < 0.05
 
 
+def test_our_own_strategy_on_a_simulated_market(tmp_path, capsys):
+    size = ["--products", 120, "--sessions", 1500, "--categories", 4, "--seed", 4]
+    data_of(capsys, "simulate", tmp_path / "m", *size)
+    options = ["--click-option", "dimension=8", "--click-option", "min_count=15", "--modalities", "text,click"]
+    asked = ["--fusion", "covisit", "--query", "session", "--every-subset", "-k", 10, "--questions", 120]
+    learned = data_of(capsys, "tune", "weights", tmp_path / "m", *asked, *options)
+    assert [row["modalities"] for row in learned["rows"]] == [["click"], ["text", "click"]]
+    for row in learned["rows"]:
+        assert (row["strategy"], row["query"], row["k"]) == ("covisit", "session", 10)
+        assert set(row["parameters"]) == {"shrinkage", "inferred", "prior", "covisits", "popularity"}
+    strategy = ["--fusion", "covisit", "--fusion-option", "covisits=4", "--infer-clicks"]
+    note = data_of(capsys, "fit", tmp_path / "m", "-o", tmp_path / "b", *strategy, *options)
+    assert note["fusion"]["settings"]["covisits"] == 4
+    assert note["settings"]["infer_clicks"] is True
+    click = note["modalities"]["click"]
+    assert click["inferred"] > 0
+    assert click["missing"] == 0
+    products = pl.read_csv(tmp_path / "m" / "products.csv", infer_schema=False)["product_id"]
+    found = data_of(capsys, "similar", tmp_path / "b", products[0], "-k", 120)
+    assert found["strategy"] == "covisit"
+    assert {n["state"]["click"] for n in found["neighbors"]} == {"known", "inferred"}
+    code, _, err = command(capsys, "refresh", tmp_path / "b", tmp_path / "m", "--min-coverage", 0)
+    assert code == 0, err
+    assert data_of(capsys, "similar", tmp_path / "b", products[0], "-k", 120) == found
+
+
+def test_too_few_clicks_to_infer_from_is_said(shop, tmp_path, capsys):
+    code, _, err = command(capsys, "fit", shop, "-o", tmp_path / "b", "--infer-clicks", *FAST)
+    assert code == 0
+    assert "no click vector was inferred" in err
+
+
 @pytest.mark.parametrize("fusion", ["early", "late", "click-text"])
 def test_other_strategies_and_subsets(shop, tmp_path, capsys, fusion):
     data_of(capsys, "fit", shop, "-o", tmp_path / "b", "--fusion", fusion, *FAST)
@@ -184,6 +216,21 @@ def test_vectors_of_the_users_own(shop, tmp_path, capsys):
         (["fit", "SHOP", "-o", "OUT", "--modalities", "sound"], "unknown modality 'sound'"),
         (["fit", "SHOP", "-o", "OUT", "--weight", "text=-1"], "must be 0 or in"),
         (["fit", "SHOP", "-o", "OUT", "--weight", "sound=1"], "'sound'"),
+        (["fit", "SHOP", "-o", "OUT", "--fusion-option", "covisits"], "must be NAME=VALUE"),
+        (["fit", "SHOP", "-o", "OUT", "--fusion-option", "prior=some"], "--fusion-option 'some', must be a number"),
+        (["fit", "SHOP", "-o", "OUT", "--fusion-option", "prior=1"], "'prior' is no parameter of fusion intermediate"),
+        (
+            ["fit", "SHOP", "-o", "OUT", "--fusion", "covisit", "--fusion-option", "covisit=1"],
+            "'covisit' is no parameter of fusion covisit; it has: modalities, weights, shrinkage",
+        ),
+        (
+            ["fit", "SHOP", "-o", "OUT", "--fusion", "covisit", "--fusion-option", "prior=2"],
+            "prior == 2.0, must be in [0, 1]",
+        ),
+        (["fit", "SHOP", "-o", "OUT", "--fusion", "covisit", "--modalities", "text"], "needs the modality 'click'"),
+        (["fit", "SHOP", "-o", "OUT", "--modalities", "text", "--infer-clicks"], "inferring clicks needs"),
+        (["tune", "weights", "SHOP", "--fusion", "late"], "must be one of intermediate, adaptive, covisit"),
+        (["tune", "weights", "SHOP", "--query", "first"], "must be one of last, session"),
         (["fit", "SHOP", "-o", "OUT", "--clusters", "0", "--fusion", "late"], "clusters == 0"),
         (["fit", "SHOP", "-o", "OUT", "--clusters", "5"], "clusters go with late"),
         (["fit", "SHOP", "-o", "OUT", "--batch-size", "0"], "batch_size == 0"),

@@ -68,9 +68,31 @@ def test_clicks_lift_what_they_can_and_nothing_else(log):
     # Without clicks the baseline falls back to text.
     fallback = rate[0, "from", "click-text", ("click", "text")].hit_rate
     assert fallback == rate[0, "from", "intermediate", ("text",)].hit_rate
+    # With enough clicks of everybody nothing is inferred, and the two are the same.
+    for side in ("from", "to"):
+        for name in ("intermediate", "adaptive", "covisit"):
+            rates = [rate[30, side, label, ("text", "click")].hit_rate for label in (name, f"{name}, inferred")]
+            assert rates[0] == rates[1]
+    assert "covisit, inferred" in str(ladder)
     assert {row.clicks for row in ladder.rows} == {0, 3, 30}
     assert "from such products" in str(ladder)
     assert ladder.to_dict()["probes"] == 8
+
+
+def test_inferred_vectors_lift_products_without_clicks(log):
+    settings = click_settings(dimension=16, epochs=20, min_count=1, sample=0.0)
+    train, later = log.split(0.3)
+    rng = np.random.default_rng(3)
+    titles = (3 * np.eye(4, 8)[np.arange(N) // 10] + rng.normal(size=(N, 8))).astype(np.float32)
+    text = Embedding.join("text", IDS, list(IDS), titles, Provenance("titles"))
+    embeddings = {"text": text, "click": Prod2Vec(settings).fit(train)}
+    ladder = cold_start_ladder(embeddings, train, NextClicks.of(later), settings=settings, levels=(0, 30), k=9)
+    rate = {(r.clicks, r.side, r.strategy): r.hit_rate for r in ladder.rows if len(r.modalities) == 2}
+    names = {"intermediate", "adaptive", "covisit"}
+    assert {name for _, _, name in rate} == names | {f"{name}, inferred" for name in names} | {"click-text"}
+    for name in names:
+        assert rate[0, "to", f"{name}, inferred"] > rate[0, "to", name] - 0.02
+    assert max(rate[0, "to", f"{name}, inferred"] for name in names) > 0.5
 
 
 def test_levels_above_all_clicks_are_an_error(log):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from trimodal.embeddings import Embedding, Provenance, State
-from trimodal.errors import ParameterError
+from trimodal.errors import DataError, ParameterError
 from trimodal.fusion import AdaptiveFusion, CoVisitFusion
 from trimodal.fusion.adaptive import band
 from trimodal.fusion.evidence import DECAY, WINDOW, ClickEvidence
@@ -241,3 +242,133 @@ def random_log(make_log, ids, seed):
     sessions = [rng.integers(0, N // 2, rng.integers(2, 14)).tolist() for _ in range(25)]
     sessions = [[p for i, p in enumerate(s) if i == 0 or p != s[i - 1]] for s in sessions]
     return make_log(sessions, ids)
+
+
+def narrow_shop(n, seed=0):
+    """Narrow bands, near ties and equal vectors: n products, and a log that knows half of them."""
+    rng = np.random.default_rng(seed)
+    ids = ProductIds([f"p{i}" for i in range(n)])
+    embeddings = {}
+    for name, width, centre, share in (("text", 24, 60, 0.9), ("image", 16, 90, 0.8), ("click", 8, 0, 0.5)):
+        vectors = centre * np.eye(1, width) + rng.normal(size=(n, width))
+        if name == "text":
+            vectors = vectors[rng.integers(0, 40, n)]  # many are equal, and half of them almost
+            vectors = vectors + 1e-5 * rng.normal(size=vectors.shape) * (rng.random((n, 1)) < 0.5)
+        has = rng.random(n) < share
+        keys = [x for x, h in zip(ids, has, strict=True) if h]
+        embeddings[name] = Embedding.join(name, ids, keys, vectors[has].astype(np.float32), Provenance("known"))
+    state = embeddings["click"].state
+    state[(state > 0) & (rng.random(n) < 0.3)] = State.INFERRED
+    return ids, embeddings, [rng.permutation(n // 2)[: rng.integers(2, 8)].tolist() for _ in range(n // 2)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"prior": 0.0}, {"prior": 0.0, "shrinkage": 1e9}, {"prior": 1.0, "shrinkage": 0}, {"weights": {"text": 1e6}}],
+)
+@pytest.mark.parametrize("strategy", [AdaptiveFusion, CoVisitFusion])
+def test_narrow_bands_and_near_ties_are_ranked_exactly(make_log, strategy, options):
+    n = 1000
+    ids, embeddings, sessions = narrow_shop(n)
+    fusion = strategy(**options).fit(embeddings, ids, clicks=make_log(sessions, ids))
+    assert fusion.bands_["text"][0] > 0.98
+    asked = np.random.default_rng(1).permutation(n)[:30]
+    for k in (15, n - 5):
+        for rows, places, distances in fusion.iter_neighbors(asked, k):
+            for row, place, distance in zip(rows, places, distances, strict=True):
+                mine = np.full(n, asked[row])
+                exact = fusion._keys(fusion.points_, fusion._rank[mine], fusion._rank[np.arange(n)])[:, 0]
+                exact[asked[row]] = np.nan
+                order = np.lexsort((np.arange(n), exact))
+                order = order[~np.isnan(exact[order])][:k]
+                np.testing.assert_array_equal(place[: len(order)], order)
+                np.testing.assert_array_equal(distance[: len(order)], exact[order].astype(np.float32))
+                assert (place[len(order) :] == -1).all()
+
+
+def test_what_is_unlike_everything_still_has_an_order():
+    n = 120
+    rng = np.random.default_rng(0)
+    vectors = 60 * np.eye(1, 16) + rng.normal(size=(n, 16))
+    vectors[7] = rng.normal(size=16) + 3  # below 0 in the band with everything, by far
+    ids = ProductIds([f"p{i}" for i in range(n)])
+    text = Embedding.join("text", ids, list(ids), vectors.astype(np.float32), Provenance("known"))
+    fusion = AdaptiveFusion().fit({"text": text}, ids)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    wanted = np.argsort(-(unit @ unit[7]))[1:7]
+    found = fusion.neighbors(["p7"], 6)
+    assert found.ids[0].tolist() == [f"p{i}" for i in wanted]
+    assert found.distances[0, 0] > 2
+    assert sum(fusion.explain("p7", found.ids[0, 0]).values()) == pytest.approx(1 - found.distances[0, 0], abs=1e-4)
+
+
+@pytest.mark.parametrize("count", [2, 5, 10, 11, 30])
+def test_a_handful_of_vectors_does_not_outweigh_all_others(count):
+    _, _, _, embeddings, _ = shop_vectors(8, shares={"text": 1.0})
+    ids = embeddings["text"].ids
+    few = np.random.default_rng(count).normal(size=(count, 16)).astype(np.float32)
+    click = Embedding.join("click", ids, list(ids)[:count], few, Provenance("known"))
+    fusion = AdaptiveFusion().fit({"text": embeddings["text"], "click": click}, ids)
+    assert 0.1 < fusion._share[1] < 0.9
+
+
+def test_a_modality_without_a_vector_takes_no_part(make_log):
+    ids, _, _, embeddings, _ = shop_vectors(9)
+    log = random_log(make_log, ids, 9)
+    nothing = Embedding("own", ids, np.zeros(N, np.uint8), np.empty((0, 4), np.float32), Provenance("none"))
+    # prior = 0: what nobody has counts as chance otherwise, alike for every pair
+    with_it = CoVisitFusion(prior=0).fit({**embeddings, "own": nothing}, ids, clicks=log).neighbors(k=8)
+    without = CoVisitFusion(prior=0).fit(embeddings, ids, clicks=log).neighbors(k=8)
+    np.testing.assert_array_equal(with_it.distances, without.distances)
+
+
+def test_settings_make_an_equal_strategy():
+    fusion = CoVisitFusion(["click"], weights={"click": 2}, covisits=np.float32(3), prior="0.5")
+    told = json.loads(json.dumps(fusion.settings()))
+    assert told == CoVisitFusion(**told).settings()
+    assert told["covisits"] == 3
+    assert told["prior"] == 0.5
+
+
+def test_a_session_counts_relative_to_itself(make_log):
+    ids, _, _, embeddings, _ = shop_vectors(10)
+    fusion = CoVisitFusion().fit(embeddings, ids, clicks=random_log(make_log, ids, 10))
+    weights = sparse.csr_matrix(([1.0, 3.0, 2.0], ([0, 0, 1], [1, 4, 9])), shape=(3, N))
+    places, distances = fusion.query_sessions(weights, 9)
+    scaled, found = fusion.query_sessions(50 * weights, 9)
+    np.testing.assert_array_equal(places, scaled)
+    np.testing.assert_allclose(found, distances, atol=1e-6)
+    assert (places[2] == -1).all()  # nothing was clicked
+    assert fusion.query_sessions(weights[:0], 9)[0].shape == (0, 9)
+    for wrong in (-weights, weights * np.nan):
+        with pytest.raises(ParameterError, match="numbers >= 0"):
+            fusion.query_sessions(sparse.csr_matrix(wrong), 9)
+
+
+@pytest.mark.parametrize("strategy", [AdaptiveFusion, CoVisitFusion])
+def test_a_retuned_strategy_can_change_its_products(make_log, strategy):
+    ids, _, _, embeddings, _ = shop_vectors(11)
+    log = random_log(make_log, ids, 11)
+    other = strategy().fit(embeddings, ids, clicks=log).retuned(embeddings, prior=0.3)
+    turned = ProductIds(list(ids)[::-1])
+    other.place({name: e.aligned(turned) for name, e in embeddings.items()}, turned)
+    wanted = strategy(prior=0.3).fit(embeddings, ids, clicks=log)
+    np.testing.assert_allclose(other.neighbors(list(ids)).distances, wanted.neighbors().distances, atol=1e-6)
+
+
+def test_an_earlier_log_is_forgotten(make_log):
+    ids, _, _, embeddings, _ = shop_vectors(12)
+    fusion = AdaptiveFusion().fit(embeddings, ids, clicks=random_log(make_log, ids, 12)).fit(embeddings, ids)
+    np.testing.assert_array_equal(
+        fusion.neighbors().distances, AdaptiveFusion().fit(embeddings, ids).neighbors().distances
+    )
+    with pytest.raises(ParameterError, match="click log"):
+        CoVisitFusion().fit(embeddings, ids, clicks=random_log(make_log, ids, 12)).fit(embeddings, ids)
+
+
+def test_a_damaged_table_is_an_error(make_log):
+    ids = ProductIds([f"p{i}" for i in range(N)])
+    arrays = ClickEvidence.of(random_log(make_log, ids, 1)).arrays()
+    arrays["evidence.indices"] = arrays["evidence.indices"] + 1000
+    with pytest.raises(DataError, match="damaged"):
+        ClickEvidence.from_arrays(arrays)

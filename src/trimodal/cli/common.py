@@ -196,6 +196,8 @@ def warn_of_gaps(recommender: Recommender) -> None:
         if not len(e.vectors):
             least = f" (fewer than {e.provenance.settings['min_count']} clicks each)" if name == "click" else ""
             say(f"warning: no product has a vector in {name}{least}; the others decide alone")
+    if recommender.infer_clicks and not recommender.embeddings_["click"].provenance.settings.get("inferred_from"):
+        say("warning: no click vector was inferred: too few products have one of their own")
     lonely = recommender.without_modality()
     if lonely:
         first = ", ".join(lonely[:3])

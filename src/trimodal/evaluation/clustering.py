@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..embeddings import Embedding
+from ..embeddings import Embedding, State
 from ..encoders.base import available_threads
 from ..errors import DataError, ParameterError, check_int
 from ..fusion import AdaptiveFusion, EarlyFusion, Fusion, LateFusion, fusion_strategy
@@ -25,6 +25,7 @@ from ..progress import Progress, silent
 
 PERPLEXITY = 30
 RESTARTS = 10
+_MANY = 5000
 
 
 @dataclass(frozen=True)
@@ -234,14 +235,17 @@ def _all_cells(modalities: Sequence[str]) -> list[tuple[tuple[str, ...], str]]:
 def complete_products(
     embeddings: Mapping[str, Embedding], categories: Sequence[str | None]
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Label per product, "" where it has none, and the positions of products that have one and every modality."""
+    """Label per product, "" where it has none, and the positions of products that have one and every modality.
+
+    An inferred vector does not count: it would judge one modality by what others say.
+    """
     if not embeddings:
         raise ParameterError("there is no embedding to evaluate.")
     ids = next(iter(embeddings.values())).ids
     if len(categories) != len(ids):
         raise ParameterError(f"{len(categories):,} categories for {len(ids):,} products.")
     labels = np.array(["" if c is None else c for c in categories], dtype=object)
-    has_all = np.all([e.aligned(ids).state > 0 for e in embeddings.values()], axis=0)
+    has_all = np.all([e.aligned(ids).state == State.KNOWN for e in embeddings.values()], axis=0)
     return labels, np.flatnonzero((labels != "") & has_all)
 
 
@@ -314,7 +318,8 @@ def tsne_layout(fusion: Fusion, embeddings: Mapping[str, Embedding], *, seed: in
 
     n = len(fusion.ids_)
     perplexity = min(PERPLEXITY, (n - 1) / 3)
-    jobs = available_threads()  # each point's forces are summed by one thread, so their number changes nothing
+    # Each point's forces are summed by one thread, so the number of threads changes nothing but the time.
+    jobs = available_threads() if n > _MANY else 1
     k = min(n - 1, int(3 * perplexity))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

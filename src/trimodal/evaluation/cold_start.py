@@ -19,8 +19,9 @@ from ..embeddings import Embedding
 from ..encoders.click import Prod2Vec, Prod2VecSettings
 from ..errors import DataError, check_int
 from ..fusion import Fusion, fusion_strategy
+from ..fusion.inferred import infer_clicks
 from ..progress import Progress, silent
-from .retrieval import INFERRED, REFERENCE, NextClicks, Resampled, from_last, infer_clicks, strategies_of
+from .retrieval import INFERRED, REFERENCE, NextClicks, Resampled, from_last, strategies_of
 
 LEVELS = (0, 1, 3, 10, 30)
 PROBES = 0.2

@@ -20,7 +20,7 @@ from ..clicks import ClickLog
 from ..embeddings import Embedding
 from ..errors import DataError, ParameterError, check_int
 from ..fusion import Fusion, fusion_strategy
-from ..fusion.inferred import infer
+from ..fusion.inferred import infer_clicks
 from ..progress import Progress, silent
 
 DECAY = 0.7
@@ -314,14 +314,6 @@ def _answers(
                 yield name, subset, "session", partial(from_session, fusion, questions, k, repeats=repeats)
 
 
-def infer_clicks(embeddings: Mapping[str, Embedding]) -> dict[str, Embedding]:
-    """The same, with the click vectors of products that have none inferred from their other modalities."""
-    try:
-        return {**embeddings, "click": infer(embeddings).embedding}
-    except DataError:  # too few products have clicks to infer from: nothing is inferred
-        return dict(embeddings)
-
-
 def strategies_of(subset: Sequence[str], *, whole: bool) -> list[str]:
     """Strategies worth comparing on a subset of the modalities; `whole` if it is all of them.
 
@@ -352,7 +344,6 @@ def from_session(
     """Answers from a decayed mean of the session's unit vectors, per modality: positions [q, k]."""
     weights = questions.weights(len(fusion.ids_), decay)
     weights.eliminate_zeros()
-    weights = sparse.csr_matrix(sparse.diags(1 / np.asarray(weights.sum(1)).ravel()) @ weights)
     answers = np.full((len(questions), k), -1, np.int64)
     last = questions.last
     for start in range(0, len(questions), _BLOCK):

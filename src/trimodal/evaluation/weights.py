@@ -6,7 +6,7 @@ on the later half: hit rate against the strategy as it comes, with equal weights
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..clicks import ClickLog
 from ..embeddings import Embedding
-from ..errors import DataError, ParameterError, check_choice, check_int
+from ..errors import DataError, check_choice, check_int
 from ..fusion import Fusion, fusion_strategy
 from ..progress import Advance, Progress, silent
 from .retrieval import NextClicks, Resampled, from_last, from_session
@@ -67,7 +67,7 @@ class LearnedWeights:
         """The settings as options of `trimodal fit`."""
         weights = [f"--weight {name}={weight:g}" for name, weight in self.weights.items()]
         rest = [f"--fusion-option {name}={value:g}" for name, value in self.parameters.items()]
-        return " ".join([f"--fusion {self.strategy}", *weights, *rest])
+        return " ".join([f"--fusion {self.strategy} --modalities {','.join(self.modalities)}", *weights, *rest])
 
     def __str__(self) -> str:
         if self.difference_low > 0:
@@ -111,6 +111,7 @@ def learn_weights(
     """
     check_int("k", k, low=1)
     check_choice("query", query, QUERIES)
+    check_choice("strategy", strategy, TUNABLE)
     middle = np.median(questions.session) if len(questions) else 0
     chosen_on, judged_on = (questions.some(side) for side in (questions.session < middle, questions.session >= middle))
     if (len(embeddings) < 2 and strategy != "covisit") or not len(chosen_on) or not len(judged_on):
@@ -120,7 +121,7 @@ def learn_weights(
         places = from_last(fusion, asked, k) if query == "last" else from_session(fusion, asked, k)
         return np.where(places == asked.target[:, None], np.arange(1, places.shape[1] + 1), 0).max(1)
 
-    start = fusion_strategy(_tunable(strategy), modalities=tuple(embeddings)).fit(embeddings, train.ids, clicks=train)
+    start = fusion_strategy(strategy, modalities=tuple(embeddings)).fit(embeddings, train.ids, clicks=train)
 
     def ndcg(fusion: Fusion) -> float:
         rank = answer(fusion, chosen_on)
@@ -175,27 +176,25 @@ def climb(
     """Better settings of a fitted strategy, one setting at a time, until none improves or `ROUNDS` are over.
 
     Each setting moves along its values to either side for as long as the score rises. The first modality keeps its
-    weight where no other parameter sets a scale, since only ratios count.
+    weight, since only ratios count.
     """
-    parameters = [name for name in PARAMETERS if name in start.settings()]
-    names: Sequence[str] = start.modalities_[1:]
     best, top = start, score(start)
 
-    def moved(name: str, value: float) -> dict[str, Any]:
-        if name in parameters:
-            return {name: value}
-        return {"weights": {**best.settings()["weights"], name: value}}
+    def moved(modality: str | None, name: str, value: float) -> dict[str, Any]:
+        return {name: value} if modality is None else {name: {**best.settings()[name], modality: value}}
 
+    plan: list[tuple[str | None, str, tuple[float, ...]]] = [(m, "weights", STEPS) for m in start.modalities_[1:]]
+    plan += [(None, name, grid) for name, grid in PARAMETERS.items() if name in start.settings()]
     for _ in range(ROUNDS):
         before = top
-        for name in (*names, *parameters):
-            grid = PARAMETERS[name] if name in parameters else STEPS
+        for modality, name, grid in plan:
             for direction in (1, -1):
-                settings = best.settings()
-                at = settings[name] if name in parameters else settings["weights"].get(name, 1.0)
-                ahead = [value for value in grid[::direction] if (value - at) * direction > 0]
-                for value in ahead:
-                    trial = best.retuned(embeddings, **moved(name, value))
+                now = best.settings()[name]
+                at = now if modality is None else now.get(modality, 1.0)
+                for value in grid[::direction]:
+                    if (value - at) * direction <= 0:
+                        continue
+                    trial = best.retuned(embeddings, **moved(modality, name, value))
                     found = score(trial)
                     advance(1)
                     if found <= top:
@@ -204,9 +203,3 @@ def climb(
         if top == before:
             break
     return best
-
-
-def _tunable(strategy: str) -> str:
-    if strategy not in TUNABLE:
-        raise ParameterError(f"strategy == {strategy!r}, must be one of {', '.join(TUNABLE)}.")
-    return strategy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 from ..errors import ParameterError
@@ -22,10 +23,11 @@ def fusion_strategy(name: str, **settings: Any) -> Fusion:
     """Make a strategy by name. Raises `ParameterError` for an unknown name or setting."""
     if name not in STRATEGIES:
         raise ParameterError(f"fusion == {name!r}, must be one of {', '.join(STRATEGIES)}.")
-    try:
-        return STRATEGIES[name](**settings)
-    except TypeError as error:
-        raise ParameterError(f"fusion {name}: {error}") from error
+    known = list(signature(STRATEGIES[name]).parameters)
+    for setting in settings:
+        if setting not in known:
+            raise ParameterError(f"{setting!r} is no parameter of fusion {name}; it has: {', '.join(known) or 'none'}.")
+    return STRATEGIES[name](**settings)
 
 
 __all__ = [

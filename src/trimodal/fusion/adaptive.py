@@ -28,7 +28,7 @@ class AdaptiveFusion(Fusion):
     """Intermediate fusion of similarities that are comparable across modalities and weighed by what is known.
 
     Raw cosines of different encoders live in bands of different place and width; in their plain mean the widest band
-    decides. Per modality, mu_m is the mean cosine of all pairs, tau_m that of products with their ten nearest:
+    decides. Per modality, mu_m is the mean cosine of all pairs, tau_m that of products with their ten nearest (`band`):
 
     c_m(i,j) = (cos_m(i,j) - mu_m) / (1 - mu_m): 0 for two random products, 1 for equal ones
     p_m = w_m (1 - mu_m) / (tau_m - mu_m): so that products that are near weigh alike in every modality
@@ -38,7 +38,8 @@ class AdaptiveFusion(Fusion):
     r is 1 for titles and pictures, sqrt(n / (n + shrinkage)) for a click vector from n clicks, `inferred` for an
     inferred vector, 0 where it is missing. With prior = 0 a pair is judged by what is known of it alone; with prior =
     1 what is not known counts like two random products. The sums are inner products of vectors with their trust folded
-    in, so no pair is computed one by one, and candidates are ranked by the exact S.
+    in, so no pair is computed one by one, and candidates are ranked by the exact S. S is at most 1 and has no lower
+    bound: in a narrow band, products that are less alike than two random ones are far below 0, and D above 1, even 2.
 
     Parameters
     ----------
@@ -70,6 +71,7 @@ class AdaptiveFusion(Fusion):
         self.prior = _number("prior", prior, 1.0)
         self.bands_: dict[str, tuple[float, float]] = {}
         self.evidence_: ClickEvidence | None = None
+        self._evidence_ids: ProductIds | None = None
 
     def settings(self) -> dict[str, Any]:
         """Constructor arguments that make an equal strategy."""
@@ -87,11 +89,18 @@ class AdaptiveFusion(Fusion):
         bands = {key.removeprefix("band."): value for key, value in learned.items() if key.startswith("band.")}
         self.bands_ = {name: (float(value[0]), float(value[1])) for name, value in bands.items()}
         self.evidence_ = ClickEvidence.from_arrays(learned)
-        self._evidence_ids: ProductIds | None = None
+        self._evidence_ids = None
         return self
 
-    def _observe(self, clicks: ClickLog) -> None:
-        self.evidence_, self._evidence_ids = ClickEvidence.of(clicks), clicks.ids
+    def retuned(self, embeddings: Mapping[str, Embedding], **settings: Any) -> Self:
+        """As any strategy; the evidence stays with its products."""
+        other = super().retuned(embeddings, **settings)
+        other._evidence_ids = other.ids_
+        return other
+
+    def _observe(self, clicks: ClickLog | None) -> None:
+        self.evidence_ = None if clicks is None else ClickEvidence.alone(clicks)
+        self._evidence_ids = None if clicks is None else clicks.ids
 
     def _learn(self, embeddings: Mapping[str, Embedding], names: Sequence[str]) -> None:
         for name in names:
@@ -215,12 +224,13 @@ def band(vectors: NDArray[np.float32], seed: int = 0) -> tuple[float, float]:
     """Mean cosine of all pairs of rows [n, d], and of rows with their ten nearest: (mu, tau), tau > mu.
 
     mu from the length of the sum of unit vectors, with no pair computed; tau from 500 random rows against all. Equal
-    rows are neighbours as any others.
+    rows are neighbours as any others. Of fewer than 100 rows the nearest tenth are near; up to ten rows say nothing of
+    what is near, and their band is that of plain cosines, (0, 1).
     """
     n = len(vectors)
-    if n < 2:
-        return 0.0, 1.0
-    k = min(NEAREST, n - 1)
+    if n <= NEAREST:
+        return 0.0, 1.0  # all would be near: tau = mu, and the weight of a handful of vectors without bound
+    k = min(NEAREST, n // 10)
     probes = np.random.default_rng(seed).permutation(n)[:_PROBES]
     unit = _unit(vectors[probes])
     best = np.full((len(probes), k), -np.inf, np.float32)

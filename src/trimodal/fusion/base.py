@@ -56,6 +56,8 @@ class Fusion(ABC):
     """
 
     name: ClassVar[str]
+    needs_log: ClassVar[bool] = False
+    """Whether `fit` needs the click log itself."""
 
     def __init__(self, modalities: Sequence[str] | None = None, *, weights: Mapping[str, float] | None = None) -> None:
         self.modalities = None if modalities is None else tuple(modalities)
@@ -80,8 +82,8 @@ class Fusion(ABC):
     def _learn(self, embeddings: Mapping[str, Embedding], names: Sequence[str]) -> None:  # noqa: B027
         """Learn whatever the strategy learns from the embeddings of these modalities; most learn nothing."""
 
-    def _observe(self, clicks: ClickLog) -> None:  # noqa: B027
-        """Take from a click log what the strategy needs beside the vectors; most need nothing."""
+    def _observe(self, clicks: ClickLog | None) -> None:  # noqa: B027
+        """Take from a click log what the strategy needs beside the vectors; most need nothing. None: there is none."""
 
     def _place(self, points: Points, embeddings: Mapping[str, Embedding] | None) -> Points:
         """Add to points what the strategy needs at search; `embeddings` is None for points from outside."""
@@ -127,10 +129,11 @@ class Fusion(ABC):
         only
             Learn from these modalities alone and keep what was learned from the others.
         clicks
-            The log that the click vectors are from, for strategies that count clicks themselves.
+            The log that the click vectors are from, for strategies that count clicks themselves; without one, and
+            without `only`, earlier counts are forgotten.
         """
         self.choose(tuple(embeddings))
-        if clicks is not None:
+        if clicks is not None or only is None:
             self._observe(clicks)
         self._learn(embeddings, [name for name in self.modalities_ if only is None or name in only])
         return self.place(embeddings, ids)
@@ -263,7 +266,8 @@ class Fusion(ABC):
         Parameters
         ----------
         weights
-            Sparse [q, n], >= 0, over `ids_`: what each product counts in each session.
+            Sparse [q, n], >= 0, over `ids_`: what each product counts in its session, relative to the others. A
+            session of no weight has no neighbours.
 
         Returns
         -------
@@ -273,7 +277,11 @@ class Fusion(ABC):
         self._fitted()
         if weights.shape[1] != len(self.ids_):
             raise ParameterError(f"weights over {weights.shape[1]:,} products, must be over {len(self.ids_):,}.")
-        return self._nearest(self._session_points(weights), k)
+        if not (np.isfinite(weights.data) & (weights.data >= 0)).all():
+            raise ParameterError("weights of a session's products must be numbers >= 0.")
+        total = np.asarray(weights.sum(1), np.float64).ravel()
+        mean = sparse.csr_matrix(sparse.diags(1 / np.where(total > 0, total, 1.0)) @ weights)
+        return self._nearest(self._session_points(mean), k)
 
     def _nearest(self, points: Points, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         k = min(check_int("k", k, low=1), len(self.ids_))
@@ -357,7 +365,7 @@ class Fusion(ABC):
         return self._place(Points.of(complete, self.modalities_, ids), None)
 
     def _session_points(self, weights: sparse.csr_matrix) -> Points:
-        """Points of sessions, weights [q, n] over `ids_`."""
+        """Points of sessions, weights [q, n] over `ids_` that add up to 1."""
         return self._place(self._mean_points(weights), None)
 
     def _mean_points(
@@ -404,7 +412,7 @@ class Fusion(ABC):
 
     def _keys(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.float64]:
         """Distance of pairs, NaN where they share nothing, and tie-breaks: [p, keys]."""
-        distance = np.clip(1.0 - self._contributions(queries, q, c).sum(1), 0.0, 2.0)
+        distance = np.maximum(1.0 - self._contributions(queries, q, c).sum(1), 0.0)
         return np.where(self._comparable(queries, q, c), np.round(distance, ROUNDING), np.nan)[:, None]
 
     def _comparable(self, queries: Points, q: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ..clicks import ClickLog
 from ..embeddings import Embedding
 from ..errors import ParameterError
 from .adaptive import NEAREST, AdaptiveFusion, _number
+from .evidence import ClickEvidence
 from .points import Points
 
 
@@ -40,6 +42,7 @@ class CoVisitFusion(AdaptiveFusion):
     """
 
     name = "covisit"
+    needs_log = True
 
     def __init__(
         self,
@@ -59,6 +62,10 @@ class CoVisitFusion(AdaptiveFusion):
     def settings(self) -> dict[str, Any]:
         """Constructor arguments that make an equal strategy."""
         return {**super().settings(), "covisits": self.covisits, "popularity": self.popularity}
+
+    def _observe(self, clicks: ClickLog | None) -> None:
+        self.evidence_ = None if clicks is None else ClickEvidence.of(clicks)
+        self._evidence_ids = None if clicks is None else clicks.ids
 
     def choose(self, available: Sequence[str]) -> None:
         """As any strategy; the modality `click` must be in use."""
@@ -90,13 +97,15 @@ class CoVisitFusion(AdaptiveFusion):
         return np.column_stack([super()._trust(embeddings), self._seen_trust])
 
     def _extra(self) -> NDArray[np.bool_]:
-        # Two products that were seen together are comparable even where neither has a vector.
+        # Co-visits are known of both, as a modality would be: comparable even where neither has a vector, and at
+        # S = 0 like two random products where they were never seen together.
         if self.evidence_ is None:
-            raise ParameterError("covisit needs the click log itself: fit(embeddings, clicks=log).")
+            raise ParameterError("covisit needs the click log itself, not click vectors alone: fit(..., clicks=log).")
         return np.diff(self.evidence_.together.indptr) > 0
 
     def _session_points(self, weights: sparse.csr_matrix, extra: NDArray[np.bool_] | None = None) -> Points:
         seen = sparse.csr_matrix(weights @ self._table)
+        seen.sort_indices()  # pairs are looked up by bisection
         points = super()._session_points(weights, np.diff(seen.indptr) > 0)
         return replace(points, seen=seen[points.order])
 
@@ -113,7 +122,7 @@ class CoVisitFusion(AdaptiveFusion):
         if queries.seen is not None:
             rows = queries.seen[q]
             row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
-            column = self.points_.rows_of[rows.indices]
+            column = self._rank[rows.indices]
             here = (column >= c.start) & (column < c.stop)
             sums[row[here], column[here] - c.start] += np.float32(self._share[-1]) * rows.data[here]
         return sums

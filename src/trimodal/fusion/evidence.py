@@ -38,7 +38,7 @@ class ClickEvidence:
 
     @classmethod
     def of(cls, log: ClickLog) -> Self:
-        """Count a log; over `log.ids`. Memory: 8 bytes for each pair of products that is seen together."""
+        """Count a log; over `log.ids`. Memory: 16 bytes for each pair of products that is seen together."""
         clicks, bounds = log.arrays()
         session = np.repeat(np.arange(len(log), dtype=np.int32), np.diff(bounds))
         n = len(log.ids)
@@ -53,6 +53,11 @@ class ClickEvidence:
         together = sparse.csr_matrix(total + total.T)
         together.sort_indices()
         return cls(log.counts(), together)
+
+    @classmethod
+    def alone(cls, log: ClickLog) -> Self:
+        """The clicks per product and no pair, for strategies that look at no pair."""
+        return cls(log.counts(), sparse.csr_matrix((len(log.ids), len(log.ids)), dtype=np.float32))
 
     def aligned(self, old: ProductIds, new: ProductIds) -> ClickEvidence:
         """The same counts over other ids: products that are new have none, those that are gone are dropped."""

@@ -15,6 +15,8 @@ from ..errors import DataError, ParameterError
 PENALTIES = tuple((10.0 ** np.arange(-2, 4)).tolist())
 """Ridge penalties that are tried, times the mean diagonal of the Gram matrix."""
 HELD_OUT = 0.2
+LEAST = 10
+"""Products that must have the target and a source."""
 _BLOCK = 8192
 
 
@@ -87,15 +89,17 @@ def infer(
     parts = [embeddings[name].aligned(ids) for name in names]
     sourced = np.any([e.state > 0 for e in parts], axis=0)
     paired = np.flatnonzero(sourced & (known.state == State.KNOWN))
-    if len(paired) < 10:
-        raise DataError(f"{len(paired)} products have {target!r} and one of {', '.join(names)}; inferring needs ten.")
-    rows = np.random.default_rng(seed).permutation(paired)
-    held, kept = rows[: max(1, round(HELD_OUT * len(rows)))], rows[max(1, round(HELD_OUT * len(rows))) :]
+    if len(paired) < LEAST:
+        raise DataError(
+            f"{len(paired)} products have {target!r} and one of {', '.join(names)}; inferring needs {LEAST}."
+        )
+    held, kept = np.split(np.random.default_rng(seed).permutation(paired), [round(HELD_OUT * len(paired))])
     wanted = _unit(known.vectors[known.position[held]])
     gram, cross = _moments(parts, known, kept)
-    scores = {p: float((_predict(parts, held, _solve(gram, cross, p)) * wanted).sum(1).mean()) for p in PENALTIES}
+    guesses = {p: _predict(parts, held, _solve(gram, cross, p)) for p in PENALTIES}
+    scores = {p: float((guess * wanted).sum(1).mean()) for p, guess in guesses.items()}
     penalty = max(scores, key=lambda p: scores[p])
-    guess = _predict(parts, held, _solve(gram, cross, penalty))
+    guess = guesses[penalty]
     gram_held, cross_held = _moments(parts, known, held)
     coefficients = _solve(gram + gram_held, cross + cross_held, penalty)
     missing = np.flatnonzero(sourced & (known.state == State.MISSING))
@@ -108,6 +112,14 @@ def infer(
     embedding.provenance = Provenance(known.provenance.encoder, known.provenance.revision, settings)
     chance = float(guess.sum(0) @ wanted.sum(0) - (guess * wanted).sum()) / max(1, len(held) * (len(held) - 1))
     return Inference(embedding, int((found.state > 0).sum()), scores[penalty], chance, penalty)
+
+
+def infer_clicks(embeddings: Mapping[str, Embedding]) -> dict[str, Embedding]:
+    """The same, with the click vectors of products that have none inferred; as they are where too few have clicks."""
+    try:
+        return {**embeddings, "click": infer(embeddings).embedding}
+    except DataError:  # a shop that is new: there is nothing to infer from yet
+        return dict(embeddings)
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -63,16 +63,8 @@ class Points:
     def groups(self) -> list[tuple[int, slice]]:
         """(mask, slice) of every group, in order."""
         masks, starts = np.unique(self.mask, return_index=True)
-        stops = [*starts[1:].tolist(), len(self)]
+        stops = [*starts[1:].tolist(), len(self)][: len(masks)]  # no point, no group
         return [(int(m), slice(a, b)) for m, a, b in zip(masks, starts.tolist(), stops, strict=True)]
-
-    @cached_property
-    def rows_of(self) -> NDArray[np.int64]:
-        """The point that stands at each place of the caller's order, -1 where none does."""
-        places = int(self.order.max(initial=-1)) + 1
-        rows = np.full(places if self.seen is None else max(places, self.seen.shape[1]), -1)
-        rows[self.order] = np.arange(len(self))
-        return rows
 
     @cached_property
     def twins(self) -> NDArray[np.uint64]:
