@@ -1,6 +1,6 @@
 """The main job on real data: convert a public set to the input format, then check, fit, similar, cluster.
 
-    python benchmarks/real_data.py --data FOLDER --out out/real [flipkart_1050 ikea_rooms diginetica_sessions]
+    python benchmarks/real_data.py --data FOLDER --out out/real [flipkart_1050 ikea_rooms ...]
 
 FOLDER holds the sets as their own READMEs describe them; none of them is part of this project. Everything
 after the conversion runs through the command line, as a user would run it. Prints a table a set and writes
@@ -82,10 +82,24 @@ def diginetica_sessions(source: Path, out: Path) -> None:
     _write(out / "clicks.csv", _clicks(sessions))
 
 
+def amazon_beauty(source: Path, out: Path) -> None:
+    """Keywords as titles, and each user's products as one session, of 12,101 products; no pictures, no categories."""
+    with gzip.open(source / "items.tsv.gz", "rt", encoding="utf-8") as stream:
+        rows = [
+            {"product_id": row["item_id"], "title": row["keywords"], "asin": row["asin"]}
+            for row in csv.DictReader(stream, delimiter="\t")
+        ]
+    _write(out / "products.csv", rows)
+    with gzip.open(source / "sequences.txt.gz", "rt") as stream:
+        users = [line.split() for line in stream]
+    _write(out / "clicks.csv", _clicks([(user, items) for user, *items in users]))
+
+
 SETS: dict[str, Callable[[Path, Path], None]] = {
     "flipkart_1050": flipkart_1050,
     "ikea_rooms": ikea_rooms,
     "diginetica_sessions": diginetica_sessions,
+    "amazon_beauty": amazon_beauty,
 }
 
 
@@ -152,7 +166,7 @@ def main_job(name: str, source: Path, out: Path, seeds: int) -> dict[str, Any]:
         "fit_seconds": fit_seconds,
         "similar": similar,
     }
-    if name != "diginetica_sessions":
+    if name in ("flipkart_1050", "ikea_rooms"):
         recommender = Recommender.load(bundle)
         labels = recommender.catalog_.categories
         # For `ikea_rooms` few products have enough clicks; the protocol is shown on titles and pictures.

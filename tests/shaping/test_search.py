@@ -202,3 +202,22 @@ def test_a_name_that_no_product_has(market, fitted):
         lists(fitted["early"], facts, np.array([1]), K, Shaping(categories=["rar"]))
     with pytest.raises(ParameterError, match="no product has the brand 'z'"):
         lists(fitted["early"], facts, np.array([1]), K, Shaping(brands=["z"]))
+
+
+def test_co_visits_count_where_a_filter_keeps_few(make_log):
+    n, k = 1600, 5
+    rng = np.random.default_rng(4)
+    kinds = np.where(np.arange(n) % 20 == 3, "rare", "common")
+    rows = [{"product_id": f"p{i}", "title": "", "category": kind} for i, kind in enumerate(kinds)]
+    catalog = Catalog.from_records(rows)
+    vectors = rng.normal(size=(n, 8)).astype(np.float32)
+    click = Embedding.join("click", catalog.ids, list(catalog.ids), vectors, Provenance("test"))
+    rare = np.flatnonzero(kinds == "rare")
+    log = make_log([rng.choice(rare, 6, replace=False).tolist() for _ in range(150)], catalog.ids)
+    fusion = fusion_strategy("covisit", covisits=8.0).fit({"click": click}, catalog.ids, clicks=log)
+    asked = rare[:12]
+    places, _ = lists(fusion, Facts.of(catalog), asked, k, Shaping(categories=("rare",)))
+    for row, product in zip(places, asked, strict=True):
+        others = rare[rare != product]
+        distance = fusion.pair_distances(np.full(len(others), product), others)
+        assert row.tolist() == others[np.lexsort((others, distance))[:k]].tolist()

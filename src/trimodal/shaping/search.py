@@ -140,6 +140,8 @@ def _scorer(fusion: Fusion, facts: Facts, asked: _Asked, shaping: Shaping) -> _S
         fusion.points_ = replace(points.take(kept), order=points.order[kept])
         row = np.full(len(points), -1)
         row[kept] = np.arange(len(kept))
+        fusion._rank = np.full(len(points), -1)
+        fusion._rank[fusion.points_.order] = np.arange(len(kept))
         own = np.where(own >= 0, row[own], -1)
         allowed = Allowed.by(shaping, facts, asked.places, fusion.points_.order)
     return _Within(fusion, asked.points, own, allowed)
