@@ -23,13 +23,17 @@ from pathlib import Path
 from quality_categories import flipkart, ikea
 from quality_next import beauty, diginetica
 from quality_rows import Row, markdown
+from quality_scenes import scenes
 
 SETS: dict[str, Callable[[Path, Path, int], list[Row]]] = {
     "flipkart_1050": flipkart,
     "diginetica_sessions": diginetica,
     "ikea_rooms": ikea,
+    "ikea_scenes": scenes,
     "amazon_beauty": beauty,
 }
+FOLDERS = {"ikea_scenes": "ikea_rooms"}
+"""Where a set's folder is not its name."""
 
 
 def main() -> None:
@@ -44,7 +48,7 @@ def main() -> None:
     results = options.out / "results.json"
     for name in options.sets or SETS:
         start = time.perf_counter()
-        rows = SETS[name](options.data / name, options.out, options.seeds)
+        rows = SETS[name](options.data / FOLDERS.get(name, name), options.out, options.seeds)
         print(markdown(rows), f"\n{name}: {time.perf_counter() - start:.0f} s\n", flush=True)
         before = json.loads(results.read_text())["rows"] if results.is_file() else []
         kept = [row for row in before if row["data"] != name] + [asdict(row) for row in rows]
