@@ -21,18 +21,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 from quality_categories import flipkart, ikea
-from quality_next import beauty, diginetica
+from quality_next import beauty, diginetica, diginetica_categories
 from quality_rows import Row, markdown
 from quality_scenes import scenes
 
 SETS: dict[str, Callable[[Path, Path, int], list[Row]]] = {
     "flipkart_1050": flipkart,
     "diginetica_sessions": diginetica,
+    "diginetica_categories": diginetica_categories,
     "ikea_rooms": ikea,
     "ikea_scenes": scenes,
     "amazon_beauty": beauty,
 }
-FOLDERS = {"ikea_scenes": "ikea_rooms"}
+FOLDERS = {"diginetica_categories": "diginetica_sessions", "ikea_scenes": "ikea_rooms"}
 """Where a set's folder is not its name."""
 
 

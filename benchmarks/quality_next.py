@@ -23,7 +23,7 @@ from trimodal.evaluation.retrieval import NextClicks, Resampled, co_occurrence, 
 from trimodal.fusion import fusion_strategy
 from trimodal.ids import ProductIds
 
-ASKED = 4000
+ASKED = 2000
 """Validation questions that settings are chosen on, at most."""
 
 SPLIT = "published split: next click among 20, whole session, repeats allowed (95 % over sessions)"
@@ -48,8 +48,8 @@ def diginetica(source: Path, out: Path, seeds: int) -> list[Row]:
         for system, hit, mrr in (("Item-KNN", 0.3575, 0.1157), ("NARM", 0.4970, 0.1617), ("SR-GNN", 0.5073, 0.1759))
         for metric, value in (("P@20", hit), ("MRR@20", mrr))
     ]
-    earlier, later = data.clicks.split(0.1)
-    validation = NextClicks.of(later, limit=ASKED)
+    earlier, _ = data.clicks.split(0.1)
+    validation = _validation(source, data.catalog.ids, 0.1)
     ready = click_vectors(earlier, DIGINETICA_CLICKS)
     chosen = climbed("covisit", ready, earlier, validation, k=20, repeats=True)
     test = published_questions(source / "benchmark_test_prefix_target.tsv.gz", data.catalog.ids)
@@ -69,8 +69,18 @@ def diginetica(source: Path, out: Path, seeds: int) -> list[Row]:
         note = f"chosen on validation: {described(chosen)}" if "covisit" in system else ""
         metrics = {"hit": "P@20", "mrr": "MRR@20"}
         rows += rates(name, SPLIT, system, answer(), test, resampled, 20, metrics, note, control)
+    return rows
+
+
+def diginetica_categories(source: Path, out: Path, seeds: int) -> list[Row]:
+    name = "diginetica_categories"
+    folder = out / "diginetica_sessions"
+    diginetica_sessions(source, folder)
+    data = read_data(folder, min_clicks=1, max_clicks=LONGEST)
+    assert data.clicks is not None
+    rows = []
     for setting, label in ((GENSIM, "gensim, d = 100, window 10, 20 epochs"), (DIGINETICA_CLICKS, "tune clicks")):
-        vectors = embeddings if setting is DIGINETICA_CLICKS else click_vectors(data.clicks, setting)
+        vectors = click_vectors(data.clicks, setting)
         for largest, published in ((3, 1.00), (10, 0.88), (20, 0.90), (50, 0.81)):
             if setting is GENSIM:
                 rows.append(mark(name, CLICKS, f"plain gensim, {largest} categories", "ARI", published))
@@ -80,6 +90,19 @@ def diginetica(source: Path, out: Path, seeds: int) -> list[Row]:
             )  # fmt: skip
             rows += [Row(**{**asdict(r), "name": f"{label}, {largest} categories: {r.name}"}) for r in found]
     return rows
+
+
+def _validation(source: Path, ids: ProductIds, share: float) -> NextClicks:
+    """Questions about the last sessions of the training file, with repeats in a row kept as the published test has."""
+    with gzip.open(source / "benchmark_train_sessions.txt.gz", "rt") as stream:
+        sessions = [line.split() for line in stream]
+    some = sessions[-round(share * len(sessions)) :]
+    bounds = np.cumsum([0, *map(len, some)])
+    asks = np.ones(bounds[-1], bool)
+    asks[bounds[1:] - 1] = False
+    clicks = ids.positions(product for session in some for product in session).astype(np.int32)
+    questions = NextClicks(clicks, bounds, np.flatnonzero(asks))
+    return questions.some(np.random.default_rng(0).permutation(len(questions)) < ASKED)
 
 
 NEXT = "leave one out: next product among 10, all products ranked but the user's own (95 % over users)"

@@ -67,6 +67,7 @@ def dense_table(together, popularity):
     table = np.nan_to_num(table)
     tops = [x for row in table for x in sorted(row[row > 0])[::-1][:10]]
     near = float(np.mean(tops))
+    table[np.diag_indices(len(o))] = np.where(o > 0, (o / o.max()) ** popularity, 0)
     return table / (table + near)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clicks import ClickLog
-from ..embeddings import Embedding
+from ..embeddings import Embedding, State
 from ..errors import DataError, check_choice, check_int
 from ..fusion import Fusion, fusion_strategy
 from ..progress import Advance, Progress, silent
@@ -184,7 +184,9 @@ def climb(
         return {name: value} if modality is None else {name: {**best.settings()[name], modality: value}}
 
     plan: list[tuple[str | None, str, tuple[float, ...]]] = [(m, "weights", STEPS) for m in start.modalities_[1:]]
-    plan += [(None, name, grid) for name, grid in PARAMETERS.items() if name in start.settings()]
+    guessed = any((embeddings[m].state == State.INFERRED).any() for m in start.modalities_)
+    idle = set() if guessed else {"inferred"}  # nothing is inferred: its trust changes nothing
+    plan += [(None, name, grid) for name, grid in PARAMETERS.items() if name in start.settings() and name not in idle]
     for _ in range(ROUNDS):
         before = top
         for modality, name, grid in plan:

@@ -24,7 +24,7 @@ class CoVisitFusion(AdaptiveFusion):
     A vector of 512 numbers says of two products that they are alike; it does not remember that these two were clicked
     together forty times. With C(i,j) the decayed count of sessions that hold both (`ClickEvidence`) and o its row sums:
 
-    T(i,j) = C(i,j) / sqrt(o_i o_j) * (o_j / max o)^popularity
+    T(i,j) = C(i,j) / sqrt(o_i o_j) * (o_j / max o)^popularity,  and with C(i,i) = o_i for a product and itself
     c(i,j) = T / (T + tau),  p = 2 v,  r(i) = sqrt(n / (n + shrinkage)) from n clicks
 
     join the sums of adaptive fusion; tau is the mean T of products with their ten nearest, so v is on the scale of the
@@ -140,5 +140,8 @@ def covisit_table(together: sparse.csr_matrix, popularity: float) -> sparse.csr_
     order = np.lexsort((-table.data, row))
     rank = np.arange(len(row)) - table.indptr[row]  # sorted by row, so the place inside a row is the rank
     near = float(table.data[order][rank < NEAREST].mean())
+    own = sparse.diags(np.where(total > 0, (total / total.max()) ** popularity, 0.0))
+    table = sparse.csr_matrix(table + own)
+    table.eliminate_zeros()
     table.data /= table.data + near
     return table
