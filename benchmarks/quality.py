@@ -38,9 +38,9 @@ FOLDERS = {"diginetica_categories": "diginetica_sessions", "ikea_scenes": "ikea_
 
 HEAD = """# Quality on real data
 
-`python benchmarks/quality.py --data FOLDER --markdown docs/quality.md`, {date}, {cpus} cores, Python {python}, {seeds} seeds,
-encoders that arrive by pip. Settings were chosen on validation parts of the training sessions, and test questions asked
-once of each row. Rows without an interval are marks of others. What it means, and where it falls short, is in
+`python benchmarks/quality.py --data FOLDER --markdown docs/quality.md`, {date}, {cpus} cores, Python {python}, {seeds}
+seeds, encoders that arrive by pip. Settings were chosen on validation parts of the training sessions, test questions
+asked once of each row. Rows without an interval are marks of others. What it means, and where it falls short, is in
 [measurements](measurements.md#the-four-sets).
 
 """
@@ -53,9 +53,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/quality"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--markdown", type=Path, help="also write the tables of all results as a page of the docs")
-    parser.add_argument(
-        "--again", action="store_true", help="run nothing: write the page from earlier results"
-    )
+    parser.add_argument("--again", action="store_true", help="run nothing: write the page from earlier results")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     results = options.out / "results.json"

@@ -25,7 +25,8 @@ from ..progress import Progress, silent
 
 PERPLEXITY = 30
 RESTARTS = 10
-_MANY = 5000
+_MANY, _FEWER_RESTARTS = 5000, 3
+"""Above so many products, k-means on the vectors themselves, in hundreds of dimensions, has fewer restarts."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,8 @@ def clustering_table(
                 settings = {"clusters": len(names), "seed": repeat} if name == "late" else {}
                 fusion = fusion_strategy(name, modalities=subset, **settings).fit(some)
                 scores.append(protocol_ari(fusion, some, truth, seed=repeat))
-                plain.append(_kmeans_ari(_features(fusion, some), truth, repeat))
+                restarts = RESTARTS if len(part) <= _MANY else _FEWER_RESTARTS
+                plain.append(_kmeans_ari(_features(fusion, some), truth, repeat, restarts))
                 advance(1)
             rows.append(
                 ClusteringRow(
@@ -265,13 +267,13 @@ def protocol_ari(
     return _kmeans_ari(tsne_layout(fusion, embeddings, seed=seed), truth, seed)
 
 
-def _kmeans_ari(points: NDArray[Any], truth: NDArray[np.int64], seed: int) -> float:
+def _kmeans_ari(points: NDArray[Any], truth: NDArray[np.int64], seed: int, restarts: int = RESTARTS) -> float:
     from sklearn.cluster import KMeans  # deferred: it takes a second to import
     from sklearn.metrics import adjusted_rand_score
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer distinct points than clusters: so be it
-        means = KMeans(len(np.unique(truth)), init="k-means++", n_init=RESTARTS, random_state=seed).fit(points)
+        means = KMeans(len(np.unique(truth)), init="k-means++", n_init=restarts, random_state=seed).fit(points)
     return float(adjusted_rand_score(truth, means.labels_))
 
 
