@@ -40,8 +40,8 @@ HEAD = """# Quality on real data
 
 `python benchmarks/quality.py --data FOLDER --markdown docs/quality.md`, {date}, {cpus} cores, Python {python}, {seeds}
 seeds, encoders that arrive by pip. Settings were chosen on validation parts of the training sessions, test questions
-asked once of each row. Rows without an interval are marks of others. What it means, and where it falls short, is in
-[measurements](measurements.md#the-four-sets).
+asked once of each row, but for `covisit` on diginetica, twice. Rows without an interval are
+marks of others. What it means, and where it falls short, is in [measurements](measurements.md#the-four-sets).
 
 """
 
