@@ -34,7 +34,9 @@ MaxRejected = Annotated[float, typer.Option(help="Fail if more than this share o
 Encoding = Annotated[str, typer.Option(help="Encoding of CSV and JSON Lines files.")]
 Store = Annotated[
     Path | None,
-    typer.Option(help="Folder that keeps encoded titles and pictures. [default: .trimodal beside the products file]"),
+    typer.Option(
+        help="Folder that keeps encoded titles and pictures.", show_default=".trimodal beside the products file"
+    ),
 ]
 Device = Annotated[str, typer.Option(help="Where models run: auto, cpu or cuda.")]
 BatchSize = Annotated[int | None, typer.Option(help="Titles or pictures per batch.")]

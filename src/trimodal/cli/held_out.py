@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HeldOut = Annotated[float, typer.Option(help="Share of the sessions, the last ones, to ask about.")]
 Questions = Annotated[int, typer.Option(help="At most so many questions.")]
-Modalities = Annotated[str | None, typer.Option(help="Which to use, comma-separated. [default: all]")]
+Modalities = Annotated[str | None, typer.Option(help="Which to use, comma-separated.", show_default="all")]
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def fit(
         typer.Option(metavar="NAME=NUMBER", help="Parameter of the strategy, such as covisits=4. Repeatable."),
     ] = None,
     modalities: Annotated[
-        str | None, typer.Option(help="Which to use, comma-separated. [default: all that the data has]")
+        str | None, typer.Option(help="Which to use, comma-separated.", show_default="all that the data has")
     ] = None,
     weight: Annotated[
         list[str] | None,
@@ -61,7 +61,7 @@ def fit(
         bool, typer.Option("--infer-clicks", help="Infer click vectors of products without clicks from the rest.")
     ] = False,
     vectors: common.Vectors = None,
-    clusters: Annotated[int | None, typer.Option(help="Clusters of late fusion. [default: categories]")] = None,
+    clusters: Annotated[int | None, typer.Option(help="Clusters of late fusion.", show_default="categories")] = None,
     seed: common.Seed = 0,
     device: common.Device = "auto",
     batch_size: common.BatchSize = None,
