@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trimodal.embeddings import Embedding, Provenance, State
+from trimodal.embeddings import Embedding, Provenance, State, State
 from trimodal.errors import DataError, ParameterError
 from trimodal.evaluation.retrieval import NextClicks
 from trimodal.evaluation.weights import PARAMETERS, STEPS, LearnedWeights, climb, learn_every_subset, learn_weights
@@ -106,6 +106,7 @@ def test_climbing_finds_the_top_in_every_setting(log):
     # A modality may be called what a parameter is called.
     names = ("text", "prior", "click")
     embeddings, start = fitted("covisit", log, names)
+    embeddings["click"].state[:5] = State.INFERRED  # so that the trust in inferred vectors is worth trying
     top = {"shrinkage": 200.0, "inferred": 0.0, "prior": 0.5, "covisits": 0.25, "popularity": 0.0}
     weights = {"prior": 0.5, "click": 4.0}
     tried = []
@@ -122,6 +123,13 @@ def test_climbing_finds_the_top_in_every_setting(log):
     assert found.settings()["weights"] == weights
     assert len(tried) == len(advanced) + 1
     assert all(told["weights"].get("text", 1.0) == 1.0 for told in tried)
+
+
+def test_the_trust_in_inferred_vectors_is_left_alone_where_nothing_is_inferred(log):
+    embeddings, start = fitted("covisit", log, ("text", "click"))
+    tried = []
+    climb(start, embeddings, lambda f: tried.append(f.settings()["inferred"]) or 0.0)
+    assert set(tried) == {start.settings()["inferred"]}
     wanted = fusion_strategy("covisit", **found.settings()).fit(embeddings, IDS, clicks=log)
     np.testing.assert_array_equal(found.neighbors(k=5).distances, wanted.neighbors(k=5).distances)
 
