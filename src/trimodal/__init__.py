@@ -20,7 +20,7 @@ from .clicks import ClickLog
 from .data import Data, check_data, read_data
 from .embeddings import Embedding, Provenance, State
 from .errors import TrimodalError
-from .fusion import ClickText, EarlyFusion, Fusion, IntermediateFusion, LateFusion
+from .fusion import AdaptiveFusion, ClickText, CoVisitFusion, EarlyFusion, Fusion, IntermediateFusion, LateFusion
 from .recommender import Recommender
 from .results import Neighbor, SimilarProducts
 from .shaping import Shaping
@@ -28,9 +28,11 @@ from .shaping import Shaping
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaptiveFusion",
     "Catalog",
     "ClickLog",
     "ClickText",
+    "CoVisitFusion",
     "Data",
     "EarlyFusion",
     "Embedding",
