@@ -3,7 +3,7 @@
     python benchmarks/quality.py --data FOLDER --out out/quality [--markdown docs/quality.md] [SET ...]
 
 FOLDER holds the sets as their own READMEs describe them; none of them is part of this project. Settings are chosen
-on validation parts of the training sessions; test questions are asked once, of what was chosen. Prints tables and
+on validation parts of the training sessions; tables of categories are not chosen from. Prints tables and
 writes OUT/results.json; --markdown also writes the tables as the docs carry them.
 """
 
@@ -39,9 +39,9 @@ FOLDERS = {"diginetica_categories": "diginetica_sessions", "ikea_scenes": "ikea_
 HEAD = """# Quality on real data
 
 `python benchmarks/quality.py --data FOLDER --markdown docs/quality.md`, {date}, {cpus} cores, Python {python}, {seeds}
-seeds, encoders that arrive by pip. Settings were chosen on validation parts of the training sessions, test questions
-asked once of each row, but for `covisit` on diginetica, twice. Rows without an interval are
-marks of others. What it means, and where it falls short, is in [measurements](measurements.md#the-four-sets).
+seeds, encoders that arrive by pip. Settings of learned rows were chosen on validation parts of the training sessions.
+Which test was looked at more than once, and which rows are the best of several, is said in
+[measurements](measurements.md#the-four-sets). Rows without an interval are marks of others.
 
 """
 

@@ -31,6 +31,7 @@ SYSTEMS = [
     (("image",), "intermediate"),
     (("click",), "intermediate"),
     (("click",), "covisit"),
+    (("click",), f"covisit{LEARNED}"),
     (("text", "image"), "intermediate"),
     (("text", "click"), "intermediate"),
     (EVERYTHING, "intermediate"),
@@ -75,7 +76,8 @@ def scenes(source: Path, out: Path, seeds: int) -> list[Row]:
             settings: dict[str, Any] = {}
             if system.endswith(LEARNED):
                 start = _strategy(subset, system, inner, {})
-                best = climb(start, inner[0] | {"click": infer_clicks(inner[0])["click"]}, partial(_score, validation))
+                known = infer_clicks(inner[0]) if INFERRED in system else inner[0]
+                best = climb(start, known, partial(_score, validation))
                 settings = {name: value for name, value in best.settings().items() if name != "modalities"}
             fusion = _strategy(subset, system, final, settings)
             hits.setdefault(f"{' + '.join(subset)}, {system}", []).append(_completed(fusion, test))
