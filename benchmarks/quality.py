@@ -3,7 +3,8 @@
     python benchmarks/quality.py --data FOLDER --out out/quality [--markdown docs/quality.md] [SET ...]
 
 FOLDER holds the sets as their own READMEs describe them; none of them is part of this project. Settings of
-learned rows are chosen on validation parts of the training sessions. Prints tables and writes OUT/results.json; --markdown also writes the tables as the docs carry them.
+learned rows are chosen on validation parts of the training sessions. Prints tables and
+writes OUT/results.json; --markdown also writes the tables as the docs carry them.
 """
 
 from __future__ import annotations
