@@ -1,0 +1,1 @@
+"""Click-through prediction for visitors with a history: how likely is this visitor to click that product?"""

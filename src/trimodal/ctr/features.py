@@ -1,0 +1,75 @@
+"""ItemFeatures: the modalities of a catalogue's items as matrices with masks, joined by id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..embeddings import Embedding
+from ..errors import DataError
+from ..ids import ProductIds
+
+
+@dataclass(frozen=True)
+class ItemFeatures:
+    """What is known of n items beside their ids.
+
+    Attributes
+    ----------
+    ids
+        Product ids, n of them.
+    vectors
+        By modality, float32 [n, d]; the rows of items that miss it are zero and masked.
+    present
+        By modality, bool [n]: which items have a vector.
+    """
+
+    ids: ProductIds
+    vectors: Mapping[str, NDArray[np.float32]]
+    present: Mapping[str, NDArray[np.bool_]]
+
+    @classmethod
+    def join(cls, ids: ProductIds, embeddings: Mapping[str, Embedding]) -> ItemFeatures:
+        """Align embeddings to `ids` and scale each modality to a mean square of 1 per number.
+
+        The scale is one number a modality, so directions and relative lengths stay; without it the
+        reconstruction loss (14) and the learning rate would depend on the encoder's unit.
+        """
+        vectors, present = {}, {}
+        for name, embedding in embeddings.items():
+            aligned = embedding.aligned(ids)
+            here = aligned.state > 0
+            if not here.any():
+                raise DataError(f"modality {name!r}: none of the {len(ids):,} items has a vector.")
+            matrix = np.zeros((len(ids), aligned.dimension), np.float32)
+            scale = np.sqrt(np.mean(np.square(aligned.vectors, dtype=np.float64)))
+            matrix[here] = aligned.vectors / np.float32(scale)
+            vectors[name], present[name] = matrix, here
+        return cls(ids, vectors, present)
+
+    @property
+    def dimensions(self) -> dict[str, int]:
+        """Length of a vector, by modality."""
+        return {name: int(matrix.shape[1]) for name, matrix in self.vectors.items()}
+
+    def masked(self, modality: str, share: float, seed: int) -> ItemFeatures:
+        """The same with a random share of a modality's vectors taken away."""
+        here = self.present[modality].copy()
+        rows = np.flatnonzero(here)
+        gone = np.random.default_rng(seed).permutation(rows)[: round(share * len(rows))]
+        here[gone] = False
+        matrix = self.vectors[modality].copy()
+        matrix[gone] = 0
+        return ItemFeatures(self.ids, {**self.vectors, modality: matrix}, {**self.present, modality: here})
+
+    def shuffled(self, seed: int) -> ItemFeatures:
+        """The same with every modality's vectors dealt to other items: a control that keeps only their distribution."""
+        rng = np.random.default_rng(seed)
+        vectors, present = {}, {}
+        for name in self.vectors:
+            order = rng.permutation(len(self.ids))
+            vectors[name], present[name] = self.vectors[name][order], self.present[name][order]
+        return ItemFeatures(self.ids, vectors, present)

@@ -1,0 +1,1 @@
+"""Parts that several systems share: inputs, towers, poolings, fusions of modalities."""
