@@ -13,3 +13,25 @@ def masked_mean(vectors: Tensor, history: Tensor, mask: Tensor) -> Tensor:
     """
     weights = mask.to(vectors.dtype) / mask.sum(1, keepdim=True).clamp(min=1)
     return torch.bmm(weights[:, None], vectors[history])[:, 0]
+
+
+def interest_weights(scores: Tensor, mask: Tensor, *, kind: str, floor: float = 0.1) -> Tensor:
+    """Weights of the positions of a history, from the products of the candidate with each: the same shape.
+
+    Parameters
+    ----------
+    scores, mask
+        H'c . H'i and whether position i holds an item with the modality; any shape, the positions last.
+    kind
+        `paper`: equation (10), relu(s_i / sum_j s_j). The sum can be near zero or negative; its size is held above
+        `floor` times the sum of the sizes, its sign is kept. `softmax`: exp(s_i / sqrt(d)) over their sum, with the
+        scale already in the scores.
+    """
+    scores = torch.where(mask, scores, 0)
+    if kind == "softmax":
+        scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)
+        return torch.where(mask, torch.softmax(scores, -1), 0)
+    total = scores.sum(-1, keepdim=True)
+    least = (floor * scores.abs().sum(-1, keepdim=True)).clamp(min=1e-12)
+    size = torch.maximum(total.abs(), least)
+    return torch.relu(scores / torch.where(total < 0, -size, size))
