@@ -239,4 +239,3 @@ class Trainer:
 
 def _adam(parameters: Any, rate: float, decay: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(list(parameters), lr=rate, weight_decay=decay)
-

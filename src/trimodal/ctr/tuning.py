@@ -17,7 +17,7 @@ from ..progress import Progress, silent
 from .batches import Tables
 from .data import CtrData
 from .features import ItemFeatures
-from .models import build, options_of
+from .models import build, options
 from .runs import Plan
 from .training import Trainer, TrainingSettings
 
@@ -77,7 +77,7 @@ def tune(
         )
         done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
         tables: Tables | None = None
-        dropout = "dropout" in options_of(plan.system.model)
+        dropout = "dropout" in options(plan.system.model)
         with progress(f"tuning {plan.system.name}", trials) as advance:
             advance(min(len(done), trials))
             for number in range(len(done), trials):
@@ -90,16 +90,16 @@ def tune(
                 trial = study.ask()
                 rate = trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True)
                 decay = trial.suggest_float("weight_decay", 1e-3, 1.0, log=True)
-                options = dict(plan.system.options)
+                chosen = dict(plan.system.options)
                 if dropout:
-                    options["dropout"] = trial.suggest_float("dropout", 0.0, 0.5)
+                    chosen["dropout"] = trial.suggest_float("dropout", 0.0, 0.5)
                 settings = replace(plan.settings, learning_rate=rate, adversarial_rate=rate / 10, weight_decay=decay)
                 torch.manual_seed(settings.seed)
-                model = build(plan.system.model, tables.inputs, **options)
+                model = build(plan.system.model, tables.inputs, **chosen)
                 trainer = Trainer(model, seen, tables=tables, settings=settings)
                 trainer.run()
                 trial.set_user_attr("settings", {k: getattr(settings, k) for k in _TUNED})
-                trial.set_user_attr("options", options)
+                trial.set_user_attr("options", chosen)
                 study.tell(trial, trainer.state.best_value)
                 advance()
         best = max(
@@ -121,5 +121,5 @@ def _start(plan: Plan, *, dropout: bool) -> dict[str, float]:
     """The given settings as a point of the space: the first trial, so that tuning never does worse on validation."""
     start = {"learning_rate": plan.settings.learning_rate, "weight_decay": plan.settings.weight_decay}
     if dropout:
-        start["dropout"] = plan.system.options.get("dropout", options_of(plan.system.model)["dropout"])
+        start["dropout"] = plan.system.options.get("dropout", options(plan.system.model)["dropout"])
     return start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 
 def masked_mean(vectors: Tensor, history: Tensor, mask: Tensor) -> Tensor:
@@ -12,7 +13,7 @@ def masked_mean(vectors: Tensor, history: Tensor, mask: Tensor) -> Tensor:
     `vectors` [m, d], `history` int64 and `mask` bool [b, l] as in `Batch`.
     """
     weights = mask.to(vectors.dtype) / mask.sum(1, keepdim=True).clamp(min=1)
-    return torch.bmm(weights[:, None], vectors[history])[:, 0]
+    return torch.bmm(weights[:, None], embedding(history, vectors))[:, 0]
 
 
 def interest_weights(scores: Tensor, mask: Tensor, *, kind: str, floor: float = 0.1) -> Tensor:
@@ -35,3 +36,15 @@ def interest_weights(scores: Tensor, mask: Tensor, *, kind: str, floor: float = 
     least = (floor * scores.abs().sum(-1, keepdim=True)).clamp(min=1e-12)
     size = torch.maximum(total.abs(), least)
     return torch.relu(scores / torch.where(total < 0, -size, size))
+
+
+def interest_pooling(vectors: Tensor, candidate: Tensor, history: Tensor, mask: Tensor, *, kind: str) -> Tensor:
+    """Equation (10) for one part: the history's vectors by their likeness to the candidate's, [b, d].
+
+    `vectors` [m, d]; `candidate` [b], `history` and `mask` [b, l] as in `Batch`; `kind` as in `interest_weights`.
+    """
+    past = embedding(history, vectors)
+    scores = torch.bmm(past, vectors[candidate][:, :, None])[:, :, 0]
+    if kind == "softmax":
+        scores = scores / vectors.shape[1] ** 0.5
+    return torch.bmm(interest_weights(scores, mask, kind=kind)[:, None], past)[:, 0]

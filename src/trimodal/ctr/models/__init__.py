@@ -12,6 +12,8 @@ from .base import CtrModel
 from .deepfm import DeepFM
 from .din import DIN
 from .fm import FM
+from .gmmf import GMMF
+from .item_only import ItemOnly
 from .lmf import LMF
 from .lr import LR
 from .marn import MARN
@@ -20,9 +22,11 @@ from .naml import NAML
 from .youtubenet import YoutubeNet
 
 MODELS: dict[str, type[CtrModel]] = {
-    model.name: model for model in (LR, FM, DeepFM, YoutubeNet, DIN, LMF, MTFN, NAML, MARN)
+    model.name: model for model in (LR, FM, DeepFM, YoutubeNet, DIN, LMF, MTFN, NAML, MARN, GMMF)
 }
 """All systems by name, in the order of the GMMF paper's Table 2."""
+
+_BUILDABLE: dict[str, type[CtrModel]] = {**MODELS, ItemOnly.name: ItemOnly}
 
 
 def options(name: str) -> dict[str, Any]:
@@ -33,8 +37,8 @@ def options(name: str) -> dict[str, Any]:
     ParameterError
         There is no such system.
     """
-    check_choice("model", name, tuple(MODELS))
-    parameters = list(inspect.signature(MODELS[name]).parameters.values())[1:]
+    check_choice("model", name, tuple(_BUILDABLE))
+    parameters = list(inspect.signature(_BUILDABLE[name]).parameters.values())[1:]
     return {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in parameters}
 
 
@@ -50,5 +54,5 @@ def build(name: str, inputs: ModelInputs, **choices: Any) -> CtrModel:
     for option in choices:
         if option not in known:
             raise ParameterError(f"model {name!r} has no option {option!r}; it has: {', '.join(known) or 'none'}.")
-    make: Callable[..., CtrModel] = MODELS[name]
+    make: Callable[..., CtrModel] = _BUILDABLE[name]
     return make(inputs, **choices)

@@ -13,7 +13,7 @@ from ..batches import ItemRows, ModelInputs
 from ..layers.autoencoder import AutoEncoder
 from ..layers.difference import AutoDifference, Discriminator, Generator, verdict_loss
 from ..layers.inputs import IdEmbedding, Projection
-from ..layers.pooling import interest_weights, masked_mean
+from ..layers.pooling import interest_pooling, masked_mean
 from ..layers.towers import Tower
 from .base import Adversarial, CtrModel, Encoded
 
@@ -137,25 +137,16 @@ class GMMF(CtrModel, Adversarial):
     def pooled(self, encoded: Encoded, candidate: Tensor, history: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """H~ [b, p, d] of every part and the pooled category [b, c]: equation (10), or means."""
         parts, category = encoded["parts"], encoded["category"]
+        columns = [*parts.unbind(1), category]
         if not self.interest:
-            flat = torch.cat([parts.flatten(1), category], 1)
-            mean = masked_mean(flat, history, mask)
-            width = parts[0].numel()
-            return mean[:, :width].view(-1, *parts.shape[1:]), mean[:, width:]
-        width = parts.shape[1] * parts.shape[2]
-        places = nn.functional.embedding(history, torch.cat([parts.flatten(1), category], 1))  # [b, l, p d + c]
-        past = places[..., :width].view(*history.shape, *parts.shape[1:])
-        scores = torch.einsum("blpd,bpd->bpl", past, parts[candidate])
-        kinds = torch.einsum("blc,bc->bl", places[..., width:], category[candidate])
-        if self.pooling == "softmax":
-            scores, kinds = scores / self.dimension**0.5, kinds / category.shape[1] ** 0.5
-        here = mask[:, None] & encoded["present"][history].transpose(1, 2)
-        weights = interest_weights(scores, here, kind=self.pooling)
-        by_category = interest_weights(kinds, mask, kind=self.pooling)
-        return (
-            torch.einsum("bpl,blpd->bpd", weights, past),
-            torch.einsum("bl,blc->bc", by_category, places[..., width:]),
-        )
+            pooled = [masked_mean(column, history, mask) for column in columns]
+        else:
+            here = [mask & present[history] for present in encoded["present"].unbind(1)]
+            pooled = [
+                interest_pooling(column, candidate, history, places, kind=self.pooling)
+                for column, places in zip(columns, [*here, mask], strict=True)
+            ]
+        return torch.stack(pooled[:-1], 1), pooled[-1]
 
     def score(self, encoded: Encoded, user: Tensor, candidate: Tensor, history: Tensor, mask: Tensor) -> Tensor:
         """(12): the tower over the gated parts, the visitor and, if asked, the candidate."""
