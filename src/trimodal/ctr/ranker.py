@@ -22,7 +22,7 @@ from .ranking import Ranking
 
 UNKNOWN = ("raise", "skip")
 """What to do with a candidate that the ranker does not know."""
-_BLOCK = 4096  # candidates scored at once: bounds the memory
+_BLOCK = 1024  # candidates scored at once: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,8 @@ class Ranker:
                     encoded,
                     torch.full((1,), user, device=self._device).expand(len(block)),
                     place[: len(block)],
-                    place[None, len(block) :].expand(len(block), -1),
-                    mask.expand(len(block), -1),
+                    place[None, len(block) :],
+                    mask,
                 )
                 parts.append(logits.float().sigmoid().cpu().numpy())
         return np.concatenate(parts) if parts else np.empty(0, np.float32)

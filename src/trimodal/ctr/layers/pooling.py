@@ -41,10 +41,13 @@ def interest_weights(scores: Tensor, mask: Tensor, *, kind: str, floor: float = 
 def interest_pooling(vectors: Tensor, candidate: Tensor, history: Tensor, mask: Tensor, *, kind: str) -> Tensor:
     """Equation (10) for one part: the history's vectors by their likeness to the candidate's, [b, d].
 
-    `vectors` [m, d]; `candidate` [b], `history` and `mask` [b, l] as in `Batch`; `kind` as in `interest_weights`.
+    `vectors` [m, d]; `candidate` [b], `history` and `mask` [b, l] or [1, l] as in `CtrModel.score`; `kind` as in
+    `interest_weights`.
     """
-    past = embedding(history, vectors)
-    scores = torch.bmm(past, vectors[candidate][:, :, None])[:, :, 0]
+    past, target = embedding(history, vectors), vectors[candidate]
+    one = history.shape[0] == 1
+    scores = target @ past[0].T if one else torch.bmm(past, target[:, :, None])[:, :, 0]
     if kind == "softmax":
         scores = scores / vectors.shape[1] ** 0.5
-    return torch.bmm(interest_weights(scores, mask, kind=kind)[:, None], past)[:, 0]
+    weights = interest_weights(scores, mask, kind=kind)
+    return weights @ past[0] if one else torch.bmm(weights[:, None], past)[:, 0]

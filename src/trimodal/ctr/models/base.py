@@ -47,6 +47,7 @@ class CtrModel(nn.Module, ABC):
         """Logits [b] from encoded items; `user` [b], `candidate` [b], `history` and `mask` [b, l] as in `Batch`.
 
         `encoded` may hold items beyond those of the batch. A history without an item (mask all false) is allowed.
+        `history` and `mask` [1, l] are one history for all b events, at less cost where a model can.
         """
 
     def losses(self, items: ItemRows, encoded: Encoded) -> Mapping[str, Tensor]:
