@@ -249,7 +249,10 @@ def _check_classes(part: str, events: Events) -> None:
     positive = int(events.label.sum())
     mend = "Give another share to the parts, another threshold to the ratings"
     if not len(events):
-        raise DataError(f"the part {part!r} has no event: too few events for these shares. {mend}, or more data.")
+        raise DataError(
+            f"the part {part!r} has no event: the shares are rounded down, by='user' those of each visitor alone. Give "
+            "it a larger share, or split by='time'."
+        )
     if positive in (0, len(events)):
         raise DataError(
             f"all {len(events):,} events of the part {part!r} are {'clicks' if positive else 'not clicked'}, so there "
