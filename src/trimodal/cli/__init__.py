@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ..errors import TrimodalError
-from . import bundle, data, demo, evaluate, recommend, report, shaping, tune
+from . import bundle, ctr, data, demo, evaluate, recommend, report, shaping, tune
 
 app = typer.Typer(
     name="trimodal",
@@ -24,6 +24,7 @@ evaluate.register(app)
 shaping.register(app)
 report.register(app)
 tune.register(app)
+ctr.register(app)
 demo.register(app)
 
 

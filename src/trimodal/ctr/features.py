@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -60,6 +61,15 @@ class ItemFeatures:
     def dimensions(self) -> dict[str, int]:
         """Length of a vector, by modality."""
         return {name: int(matrix.shape[1]) for name, matrix in self.vectors.items()}
+
+    def fingerprint(self) -> str:
+        """SHA-256 over all modalities, hexadecimal."""
+        digest = hashlib.sha256()
+        for name in sorted(self.vectors):
+            digest.update(f"{name} {self.vectors[name].shape}".encode())
+            digest.update(np.ascontiguousarray(self.vectors[name]).data)
+            digest.update(np.ascontiguousarray(self.present[name]).data)
+        return digest.hexdigest()
 
     def masked(self, modality: str, share: float, seed: int) -> ItemFeatures:
         """The same with a random share of a modality's vectors taken away."""

@@ -11,7 +11,7 @@ from .batches import Placed, Tables
 from .models.base import CtrModel, Encoded
 
 
-@torch.inference_mode()
+@torch.inference_mode()  # type: ignore[untyped-decorator]
 def encode_all(model: CtrModel, tables: Tables, *, block: int = 8192) -> Encoded:
     """The item side of all n items, by name [n, ...], in blocks."""
     model.eval()
@@ -20,7 +20,7 @@ def encode_all(model: CtrModel, tables: Tables, *, block: int = 8192) -> Encoded
     return {name: torch.cat([encoded[name] for encoded in blocks]) for name in blocks[0]}
 
 
-@torch.inference_mode()
+@torch.inference_mode()  # type: ignore[untyped-decorator]
 def predict(
     model: CtrModel, tables: Tables, events: Placed, *, encoded: Encoded | None = None, batch_size: int = 4096
 ) -> NDArray[np.float32]:

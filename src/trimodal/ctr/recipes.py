@@ -6,8 +6,6 @@ temporal   events have labels of their own; the last of them, by visitor or over
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, ParameterError, check_choice, check_int, check_share
 from .data import PARTS, CtrData, Events
+from .manifest import made
 from .negatives import negatives
 from .source import VisitorEvents
 
@@ -106,7 +105,7 @@ def din_2018(
     parts = {"train": pairs.take(to_end > 2), "valid": pairs.take(to_end == 2), "test": pairs.take(to_end == 1)}
     samples = len(parts["train"]) + len(parts["valid"]) + len(parts["test"]) // 2
     repeats = len(user) - len(np.unique(user.astype(np.int64) * len(source.items) + item))
-    return _made(
+    return made(
         source,
         "din-2018",
         {"seed": seed, "validation": validation, "sample_users": sample_users},
@@ -185,7 +184,7 @@ def temporal(
     for name, chosen in parts.items():
         _check_classes(name, chosen)
     clicked = label == 1
-    return _made(
+    return made(
         source,
         "temporal",
         {
@@ -249,54 +248,13 @@ def _check_classes(part: str, events: Events) -> None:
     positive = int(events.label.sum())
     mend = "Give another share to the parts, another threshold to the ratings"
     if not len(events):
-        raise DataError(f"the part {part!r} has no event: too few events for these shares. {mend}, or more data.")
+        raise DataError(
+            f"the part {part!r} has no event: the shares are rounded down, by='user' those of each visitor alone. Give "
+            "it a larger share, or split by='time'."
+        )
     if positive in (0, len(events)):
         raise DataError(
             f"all {len(events):,} events of the part {part!r} are {'clicks' if positive else 'not clicked'}, so there "
             f"is nothing to tell apart. {mend}, or, where the data hold clicks alone, use the recipe din-2018, which "
             "samples negatives."
         )
-
-
-def _made(
-    source: VisitorEvents,
-    recipe: str,
-    parameters: Mapping[str, Any],
-    users: tuple[str, ...],
-    history: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    parts: Mapping[str, Events],
-    *,
-    monitor: str,
-    counts: Mapping[str, Any],
-) -> CtrData:
-    """Put the tables together, with the manifest that says how they came about."""
-    data = CtrData(
-        source.items, users, source.category, source.categories,
-        np.ascontiguousarray(history, np.int32), starts, parts, {},
-    )  # fmt: skip
-    seen = np.concatenate([part.seen for part in parts.values()])
-    manifest = {
-        "recipe": recipe,
-        "parameters": dict(parameters),
-        "monitor": monitor,
-        "counts": {
-            "users": len(users),
-            "items": len(source.items),
-            "items_with_events": len(np.unique(np.concatenate([history, *(part.item for part in parts.values())]))),
-            "categories": len(source.categories),
-            "events": {name: len(part) for name, part in parts.items()},
-            "positives": {name: int(part.label.sum()) for name, part in parts.items()},
-            "history": {"mean": round(float(seen.mean()), 4), "max": int(seen.max())},
-            "records": source.records,
-            "rejected": sum(n for (_, _, kept), n in source.rejections.counts.items() if not kept),
-            **counts,
-        },
-        "rejections": [
-            {"file": file, "reason": reason, "kept": kept, "rows": n}
-            for (file, reason, kept), n in source.rejections.counts.most_common()
-        ],
-        "inputs": dict(source.inputs),
-        "fingerprint": data.hash(),
-    }
-    return replace(data, manifest=manifest)

@@ -1,4 +1,4 @@
-"""Runs: one system trained with one seed, kept on disk, so that a comparison is made over as many sittings as needed."""
+"""Runs: one system trained with one seed, kept on disk, so that a comparison may take several sittings."""
 
 from __future__ import annotations
 

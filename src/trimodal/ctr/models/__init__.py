@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ...errors import ParameterError, check_choice
+from ...errors import ParameterError, check_choice, check_int, check_share
 from ..batches import ModelInputs
 from .base import CtrModel
 from .deepfm import DeepFM
@@ -54,5 +54,23 @@ def build(name: str, inputs: ModelInputs, **choices: Any) -> CtrModel:
     for option in choices:
         if option not in known:
             raise ParameterError(f"model {name!r} has no option {option!r}; it has: {', '.join(known) or 'none'}.")
+        _check(option, choices[option], known[option])
     make: Callable[..., CtrModel] = _BUILDABLE[name]
     return make(inputs, **choices)
+
+
+def _check(option: str, value: Any, default: Any) -> None:
+    """Refuse a value of another kind than the default: a size is at least 1, dropout a share, a choice a string."""
+    if option == "dropout":
+        check_share(option, value)
+    elif isinstance(default, list):
+        if not isinstance(value, (list, tuple)):
+            raise ParameterError(f"{option} == {value!r}, must be a list of sizes, such as {default}.")
+        for size in value:
+            check_int(option, size, low=1)
+    elif isinstance(default, (bool, str)) and type(value) is not type(default):
+        raise ParameterError(f"{option} == {value!r}, must be a {type(default).__name__}, such as {default!r}.")
+    elif type(default) is int:
+        check_int(option, value, low=1)
+    elif isinstance(default, float) and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
+        raise ParameterError(f"{option} == {value!r}, must be a number >= 0.")

@@ -1,0 +1,120 @@
+"""Commands of click-through prediction: ctr prepare, ctr convert-amazon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ParameterError, check_choice
+from ..rejections import MAX_REJECTED
+from . import common
+from .common import print_json, say, terminal
+
+group = typer.Typer(help="Predict clicks of visitors with a history.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to the application."""
+    app.add_typer(group, name="ctr")
+
+
+@group.callback()
+def _group() -> None:
+    """Predict clicks of visitors with a history."""
+
+
+@group.command()
+def prepare(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder with products.* and clicks.* with user_id, and label or rating if any.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PREPARED", help="Folder to write.")],
+    recipe: Annotated[str, typer.Option(help="din-2018 or temporal.")],
+    sample_users: Annotated[int | None, typer.Option(help="din-2018: keep so many visitors, drawn at random.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="temporal: smallest rating that is a click.", show_default="4")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="temporal: user, split each visitor's events; time, all at one moment.", show_default="user"),
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="temporal: share of the events, the last ones, to test on.", show_default="0.2")
+    ] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(help="temporal: share of those before them to validate on.", show_default="0.1"),
+    ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            help="temporal: clicks that an event sees: running, all before it; frozen, those of training alone.",
+            show_default="running",
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="din-2018: seed of all that is drawn.", show_default="0")] = None,
+    max_rejected: common.MaxRejected = MAX_REJECTED,
+    encoding: common.Encoding = "utf-8",
+    json: common.Json = False,
+) -> None:
+    """Turn events of visitors into training, validation and test parts by a recipe.
+
+    din-2018: every event is a click and gets one random negative; a visitor's last click is the test, the one before
+    it the validation. temporal: events have a label of 0 or 1, or a rating; the last ones are the test.
+
+    Example: trimodal ctr prepare shop/ -o prepared/ --recipe temporal --by time
+    """
+    from ..ctr.manifest import described
+    from ..ctr.recipes import RECIPES, din_2018, temporal
+    from ..ctr.source import VisitorEvents
+
+    check_choice("--recipe", recipe, RECIPES)
+    own: dict[str, dict[str, Any]] = {
+        "din-2018": {"seed": seed, "sample_users": sample_users},
+        "temporal": {"threshold": threshold, "by": by, "test": test, "validation": validation, "history": history},
+    }
+    for other, options in own.items():
+        stray = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+        if other != recipe and stray:
+            raise ParameterError(f"{', '.join(stray)}: an option of the recipe {other}, not of {recipe}; leave it out.")
+    if out.exists() and not out.is_dir():
+        raise ParameterError(f"--out {out}, must be a folder.")
+    given = {name: value for name, value in own[recipe].items() if value is not None}
+    source = VisitorEvents.read(folder, encoding=encoding, max_rejected=max_rejected)
+    data = (din_2018 if recipe == "din-2018" else temporal)(source, **given)
+    data.write(out)
+    if json:
+        print_json(dict(data.manifest))
+    else:
+        typer.echo(described(data.manifest))
+
+
+@group.command("convert-amazon")
+def convert_amazon(
+    reviews: Annotated[Path, typer.Argument(metavar="REVIEWS", help="Reviews: .json.gz or .jsonl.gz, or unpacked.")],
+    meta: Annotated[Path, typer.Argument(metavar="META", help="Metadata of the same category and release.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DATA", help="Folder to write.")],
+    max_rejected: common.MaxRejected = MAX_REJECTED,
+    json: common.Json = False,
+) -> None:
+    """Convert Amazon reviews and metadata (releases of 2014, 2018 and 2023) to a data folder.
+
+    Writes products.parquet, with the products that are reviewed, and clicks.parquet. Files are streamed, and lines
+    that cannot be used are counted by reason.
+
+    Example: trimodal ctr convert-amazon reviews_Electronics_5.json.gz meta_Electronics.json.gz -o electronics/
+    """
+    from ..datasets.amazon import convert
+
+    done = convert(reviews, meta, out, max_rejected=max_rejected, progress=terminal)
+    if json:
+        print_json(done.to_dict())
+        return
+    typer.echo(str(done))
+    say(f"prepare it with: trimodal ctr prepare {out} -o PREPARED --recipe din-2018")
