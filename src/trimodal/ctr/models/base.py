@@ -50,7 +50,7 @@ class CtrModel(nn.Module, ABC):
         """
 
     def losses(self, items: ItemRows, encoded: Encoded) -> Mapping[str, Tensor]:
-        """Auxiliary losses by name, weighted, to be added to the click loss (15); none by default."""
+        """Auxiliary losses by name, weighted, to be added to the click loss (15); none by default, none outside training."""
         return {}
 
     def forward(self, batch: Batch) -> Output:
