@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..embeddings import Embedding
+from ..embeddings import Embedding, Provenance
 from ..errors import DataError
 from ..ids import ProductIds
 
@@ -26,11 +26,17 @@ class ItemFeatures:
         By modality, float32 [n, d]; the rows of items that miss it are zero and masked.
     present
         By modality, bool [n]: which items have a vector.
+    scales
+        By modality, what the vectors were divided by; a new item's vector is divided by the same.
+    sources
+        By modality, the encoder that the vectors come from.
     """
 
     ids: ProductIds
     vectors: Mapping[str, NDArray[np.float32]]
     present: Mapping[str, NDArray[np.bool_]]
+    scales: Mapping[str, float] = field(default_factory=dict)
+    sources: Mapping[str, Provenance] = field(default_factory=dict)
 
     @classmethod
     def join(cls, ids: ProductIds, embeddings: Mapping[str, Embedding]) -> ItemFeatures:
@@ -39,17 +45,17 @@ class ItemFeatures:
         The scale is one number a modality, so directions and relative lengths stay; without it the
         reconstruction loss (14) and the learning rate would depend on the encoder's unit.
         """
-        vectors, present = {}, {}
+        vectors, present, scales = {}, {}, {}
         for name, embedding in embeddings.items():
             aligned = embedding.aligned(ids)
             here = aligned.state > 0
             if not here.any():
                 raise DataError(f"modality {name!r}: none of the {len(ids):,} items has a vector.")
             matrix = np.zeros((len(ids), aligned.dimension), np.float32)
-            scale = np.sqrt(np.mean(np.square(aligned.vectors, dtype=np.float64)))
-            matrix[here] = aligned.vectors / np.float32(scale)
-            vectors[name], present[name] = matrix, here
-        return cls(ids, vectors, present)
+            scale = np.float32(np.sqrt(np.mean(np.square(aligned.vectors, dtype=np.float64))))
+            matrix[here] = aligned.vectors / scale
+            vectors[name], present[name], scales[name] = matrix, here, float(scale)
+        return cls(ids, vectors, present, scales, {name: e.provenance for name, e in embeddings.items()})
 
     @property
     def dimensions(self) -> dict[str, int]:
@@ -73,7 +79,8 @@ class ItemFeatures:
         here[gone] = False
         matrix = self.vectors[modality].copy()
         matrix[gone] = 0
-        return ItemFeatures(self.ids, {**self.vectors, modality: matrix}, {**self.present, modality: here})
+        vectors, present = {**self.vectors, modality: matrix}, {**self.present, modality: here}
+        return replace(self, vectors=vectors, present=present)
 
     def shuffled(self, seed: int) -> ItemFeatures:
         """The same with every modality's vectors dealt to other items: a control that keeps only their distribution."""
@@ -82,4 +89,4 @@ class ItemFeatures:
         for name in self.vectors:
             order = rng.permutation(len(self.ids))
             vectors[name], present[name] = self.vectors[name][order], self.present[name][order]
-        return ItemFeatures(self.ids, vectors, present)
+        return replace(self, vectors=vectors, present=present)

@@ -43,5 +43,6 @@ def read_prepared(folder: str | Path) -> tuple[CtrData, ItemFeatures]:
     files = sorted((folder / _FEATURES).glob("*.parquet"))
     if not files:
         raise DataError(f"{folder} holds no features; prepare it again: trimodal ctr prepare.")
-    # In the order of their names, whatever order they were given in: the seed's draws depend on it.
-    return data, ItemFeatures.join(data.items, {path.stem: Embedding.read(path, path.stem, data.items) for path in files})
+    # In the order of their names, whatever order they were given in: what a seed draws depends on it.
+    embeddings = {path.stem: Embedding.read(path, path.stem, data.items) for path in files}
+    return data, ItemFeatures.join(data.items, embeddings)

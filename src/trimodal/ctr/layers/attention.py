@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from .activations import Dice
@@ -32,3 +33,13 @@ class InterestAttention(nn.Module):
         pairs = vectors * candidates.index_select(0, positions.event)
         hidden = keys + self.queries(candidates).index_select(0, positions.event) + self.products(pairs)
         return self.output(self.activation(hidden))[:, 0]
+
+    def shared(self, vectors: Tensor, keys: Tensor, candidates: Tensor) -> Tensor:
+        """Scores [b, l] of one history for all candidates: `vectors` [l, width], `keys` [l, hidden].
+
+        W3 (h * c) equals (W3 diag(h)) c, so the history becomes one matrix that all candidates are multiplied by.
+        """
+        matrix = (vectors[:, None] * self.products.weight).flatten(0, 1)
+        hidden = torch.addmm(keys.flatten(), candidates, matrix.T).unflatten(1, keys.shape)
+        hidden = (hidden + self.queries(candidates)[:, None]).flatten(0, 1)
+        return self.output(self.activation(hidden)).view(len(candidates), len(keys))

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding, embedding_bag
 
-
 _DENSE = 64
 """Distinct items for each place of a history up to which a dense table of products is the faster way."""
 
@@ -45,10 +44,15 @@ def interest_weights(scores: Tensor, mask: Tensor, *, kind: str, floor: float = 
 def interest_pooling(vectors: Tensor, candidate: Tensor, history: Tensor, mask: Tensor, *, kind: str) -> Tensor:
     """Equation (10) for one part: the history's vectors by their likeness to the candidate's, [b, d].
 
-    `vectors` [m, d]; `candidate` [b], `history` and `mask` [b, l] as in `Batch`; `kind` as in `interest_weights`.
+    `vectors` [m, d]; `candidate` [b], `history` and `mask` [b, l] or [1, l] as in `CtrModel.score`; `kind` as in
+    `interest_weights`.
     """
     target = vectors.index_select(0, candidate)
-    if len(vectors) <= _DENSE * history.shape[1]:
+    one = history.shape[0] == 1
+    if one:
+        past = embedding(history[0], vectors)
+        scores = target @ past.T
+    elif len(vectors) <= _DENSE * history.shape[1]:
         # Few distinct items against the length of the histories: all products by one matrix product, then a lookup.
         scores = (target @ vectors.T).gather(1, history)
     else:
@@ -56,4 +60,4 @@ def interest_pooling(vectors: Tensor, candidate: Tensor, history: Tensor, mask: 
     if kind == "softmax":
         scores = scores / vectors.shape[1] ** 0.5
     weights = interest_weights(scores, mask, kind=kind)
-    return embedding_bag(history, vectors, per_sample_weights=weights, mode="sum")
+    return weights @ past if one else embedding_bag(history, vectors, per_sample_weights=weights, mode="sum")

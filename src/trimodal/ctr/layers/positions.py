@@ -31,7 +31,11 @@ class Positions:
 
     def sum(self, vectors: Tensor) -> Tensor:
         """Sum of vectors [p, d] over each event, [b, d]; zero where the history is empty."""
-        return vectors.new_zeros(len(self.mask), vectors.shape[1]).index_add(0, self.event, vectors)
+        total = vectors.new_zeros(self.mask.shape[0], vectors.shape[1])
+        if torch.onnx.is_in_onnx_export():
+            # PyTorch exports index_add as an operator that keeps only the last of the rows that meet in one sum.
+            return total.scatter_add(0, self.event[:, None].expand(-1, vectors.shape[1]), vectors)
+        return total.index_add(0, self.event, vectors)
 
     def dense(self, scores: Tensor, fill: float = 0.0) -> Tensor:
         """Scores [p] at their places in [b, l]; `fill` where padded."""

@@ -47,10 +47,11 @@ class CtrModel(nn.Module, ABC):
         """Logits [b] from encoded items; `user` [b], `candidate` [b], `history` and `mask` [b, l] as in `Batch`.
 
         `encoded` may hold items beyond those of the batch. A history without an item (mask all false) is allowed.
+        `history` and `mask` [1, l] are one history for all b events, at less cost where a model can.
         """
 
     def losses(self, items: ItemRows, encoded: Encoded) -> Mapping[str, Tensor]:
-        """Auxiliary losses by name, weighted, to be added to the click loss (15); none by default, none outside training."""
+        """Auxiliary losses by name, weighted, to be added to the click loss (15) in training; none by default."""
         return {}
 
     def forward(self, batch: Batch) -> Output:

@@ -57,11 +57,22 @@ class DIN(CtrModel):
 
     def score(self, encoded: Encoded, user: Tensor, candidate: Tensor, history: Tensor, mask: Tensor) -> Tensor:
         """Logits [b]."""
-        positions = Positions.of(history, mask)
         target = encoded["vector"].index_select(0, candidate)
+        if history.shape[0] == 1:
+            pooled = self._pooled_once(encoded, target, history[mask])
+            return self.tower(torch.cat([self.user(user), pooled, target], 1))
+        positions = Positions.of(history, mask)
         clicked = encoded["vector"].index_select(0, positions.item)
         weights = self.attention(clicked, encoded["key"].index_select(0, positions.item), target, positions)
         if self.normalise == "softmax":
             weights = positions.softmax(weights)
         pooled = positions.sum(weights[:, None] * clicked)
         return self.tower(torch.cat([self.user(user), pooled, target], 1))
+
+    def _pooled_once(self, encoded: Encoded, target: Tensor, items: Tensor) -> Tensor:
+        """The weighted sum [b, width] of the one history that all events share, its items [l]."""
+        clicked = encoded["vector"].index_select(0, items)
+        weights = self.attention.shared(clicked, encoded["key"].index_select(0, items), target)
+        if self.normalise == "softmax":
+            weights = weights.softmax(1)
+        return weights @ clicked

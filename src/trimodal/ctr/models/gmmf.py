@@ -145,7 +145,7 @@ class GMMF(CtrModel, Adversarial):
         parts, category = encoded["parts"], encoded["category"]
         columns = [*parts.unbind(1), category]
         if not self.interest:
-            pooled = [masked_mean(column, history, mask) for column in columns]
+            pooled = [masked_mean(column, history, mask).expand(candidate.shape[0], -1) for column in columns]
         else:
             here = [mask & present[history] for present in encoded["present"].unbind(1)]
             pooled = [

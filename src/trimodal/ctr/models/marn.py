@@ -87,6 +87,7 @@ class MARN(CtrModel):
     def score(self, encoded: Encoded, user: Tensor, candidate: Tensor, history: Tensor, mask: Tensor) -> Tensor:
         """Logits [b]."""
         target = encoded["vector"].index_select(0, candidate)
+        history, mask = (tensor.expand(candidate.shape[0], -1) for tensor in (history, mask))
         positions = Positions.of(history, mask)
         keys = encoded["key"].index_select(0, positions.item)
         scores = (keys * target.index_select(0, positions.event)).sum(1)

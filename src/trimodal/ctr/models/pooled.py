@@ -27,5 +27,6 @@ class PooledModel(CtrModel):
     def score(self, encoded: Encoded, user: Tensor, candidate: Tensor, history: Tensor, mask: Tensor) -> Tensor:
         """Logits [b]."""
         vector = encoded["vector"]
-        features = [self.user(user), masked_mean(vector, history, mask), vector.index_select(0, candidate)]
+        pooled = masked_mean(vector, history, mask).expand(candidate.shape[0], -1)
+        features = [self.user(user), pooled, vector.index_select(0, candidate)]
         return self.tower(torch.cat(features, 1))
