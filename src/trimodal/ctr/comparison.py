@@ -145,7 +145,8 @@ class ComparisonTable:
                 f"({r.model})" if r.control else r.model, f"{r.auc_user:.4f}",
                 f"{r.auc_user_low:.4f}-{r.auc_user_high:.4f}", spread, f"{r.auc_impression_weighted:.4f}",
                 f"{r.auc_positive_weighted:.4f}", f"{r.auc_pooled:.4f}",
-                "" if r.logloss is None else f"{r.logloss:.4f}", gain, "" if r.p_against_best_baseline is None else f"{r.p_against_best_baseline:.2g}",
+                "" if r.logloss is None else f"{r.logloss:.4f}", gain,
+                "" if r.p_against_best_baseline is None else f"{r.p_against_best_baseline:.2g}",
                 f"{r.parameters:,}", str(r.seeds),
             ]  # fmt: skip
             lines.append(line + ([f"{r.paper:.4f}" if r.paper else ""] if papers else []))

@@ -27,6 +27,7 @@ from .features import ItemFeatures
 from .metrics import Metrics, measure
 from .models import build
 from .prediction import predict
+from .ranker_writer import write_ranker
 from .systems import System
 from .training import Trainer, TrainingSettings
 
@@ -110,7 +111,10 @@ def make_runs(
 
 
 def make_run(plan: Plan, folder: Path, data: CtrData, *, features: ItemFeatures, device: str = "cpu") -> Run:
-    """Train, choose the epoch on validation, score validation and test, and write the record last."""
+    """Train, choose the epoch on validation, score validation and test, and write the record last.
+
+    The model with seed 0 is kept as a ranker, to predict with or to look into.
+    """
     system, seed = plan.system, plan.settings.seed
     record: dict[str, Any] = {
         "system": system.name, "model": system.model, "options": dict(system.options), "shuffled": system.shuffled,
@@ -160,6 +164,11 @@ def _trained(
     trainer = Trainer(model, data, tables=tables, settings=settings, folder=folder)
     trainer.run()
     scores = {part: predict(model, tables, tables.place(data.parts[part])) for part in ("valid", "test")}
+    if settings.seed == 0 and not system.shuffled:
+        write_ranker(
+            folder / "ranker", model, tables=tables, data=data, features=features, settings=settings,
+            options=system.options,
+        )  # fmt: skip
     about = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "epochs": trainer.state.epoch,

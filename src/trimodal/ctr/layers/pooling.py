@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
+from torch.nn.functional import embedding, embedding_bag
+
+_DENSE = 64
+"""Distinct items for each place of a history up to which a dense table of products is the faster way."""
 
 
 def masked_mean(vectors: Tensor, history: Tensor, mask: Tensor) -> Tensor:
@@ -13,7 +16,7 @@ def masked_mean(vectors: Tensor, history: Tensor, mask: Tensor) -> Tensor:
     `vectors` [m, d], `history` int64 and `mask` bool [b, l] as in `Batch`.
     """
     weights = mask.to(vectors.dtype) / mask.sum(1, keepdim=True).clamp(min=1)
-    return torch.bmm(weights[:, None], embedding(history, vectors))[:, 0]
+    return embedding_bag(history, vectors, per_sample_weights=weights, mode="sum")
 
 
 def interest_weights(scores: Tensor, mask: Tensor, *, kind: str, floor: float = 0.1) -> Tensor:
@@ -44,10 +47,17 @@ def interest_pooling(vectors: Tensor, candidate: Tensor, history: Tensor, mask: 
     `vectors` [m, d]; `candidate` [b], `history` and `mask` [b, l] or [1, l] as in `CtrModel.score`; `kind` as in
     `interest_weights`.
     """
-    past, target = embedding(history, vectors), vectors[candidate]
+    target = vectors.index_select(0, candidate)
     one = history.shape[0] == 1
-    scores = target @ past[0].T if one else torch.bmm(past, target[:, :, None])[:, :, 0]
+    if one:
+        past = embedding(history[0], vectors)
+        scores = target @ past.T
+    elif len(vectors) <= _DENSE * history.shape[1]:
+        # Few distinct items against the length of the histories: all products by one matrix product, then a lookup.
+        scores = (target @ vectors.T).gather(1, history)
+    else:
+        scores = (embedding(history, vectors) * target[:, None]).sum(-1)
     if kind == "softmax":
         scores = scores / vectors.shape[1] ** 0.5
     weights = interest_weights(scores, mask, kind=kind)
-    return weights @ past[0] if one else torch.bmm(weights[:, None], past)[:, 0]
+    return weights @ past if one else embedding_bag(history, vectors, per_sample_weights=weights, mode="sum")

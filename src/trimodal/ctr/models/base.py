@@ -51,7 +51,7 @@ class CtrModel(nn.Module, ABC):
         """
 
     def losses(self, items: ItemRows, encoded: Encoded) -> Mapping[str, Tensor]:
-        """Auxiliary losses by name, weighted, to be added to the click loss (15); none by default."""
+        """Auxiliary losses by name, weighted, to be added to the click loss (15) in training; none by default."""
         return {}
 
     def forward(self, batch: Batch) -> Output:

@@ -43,6 +43,8 @@ class GMMF(CtrModel, Adversarial):
         `vector`: a weight per dimension in (9); `scalar`: one per item.
     candidate
         Give the candidate's own H' to the tower as well.
+    match
+        Give the tower the product of the candidate's and the pooled parts as well, dimension by dimension.
     hidden
         Widths of the tower; empty gives (12) literally.
     reconstruction
@@ -65,6 +67,7 @@ class GMMF(CtrModel, Adversarial):
         gate: str = "across",
         difference_weights: str = "vector",
         candidate: bool = True,
+        match: bool = False,
         hidden: Sequence[int] = (80, 40),
         autoencoder_hidden: int = 64,
         reconstruction: float = 0.1,
@@ -74,7 +77,8 @@ class GMMF(CtrModel, Adversarial):
         self.pooling = check_choice("pooling", pooling, ("paper", "softmax"))
         self.gate = check_choice("gate", gate, ("across", "within"))
         check_choice("difference_weights", difference_weights, ("vector", "scalar"))
-        self.interest, self.candidate, self.reconstruction = interest, candidate, reconstruction
+        self.interest, self.candidate, self.match = interest, candidate, match
+        self.reconstruction = reconstruction
         self.dimension = dimension
         self.modalities = tuple(inputs.modalities)
         self.parts = ("id", *self.modalities)
@@ -94,7 +98,7 @@ class GMMF(CtrModel, Adversarial):
         self.differences = nn.ModuleDict({m: AutoDifference(dimension, weights=difference_weights) for m in names})
         self.gates = nn.Linear(user_dimension, dimension * len(self.parts)) if interest else None
         item = dimension * len(self.parts) + category_dimension
-        self.tower = Tower(item * (2 if candidate else 1) + user_dimension, hidden, dropout=dropout)
+        self.tower = Tower(item * (1 + candidate + match) + user_dimension, hidden, dropout=dropout)
 
     def reduced(self, items: ItemRows) -> dict[str, Tensor]:
         """H_m [m, d] by modality: equation (1), or a linear layer without the auto-encoder."""
@@ -122,6 +126,8 @@ class GMMF(CtrModel, Adversarial):
 
     def losses(self, items: ItemRows, encoded: Encoded) -> Mapping[str, Tensor]:
         """(14): the reconstruction of each modality, over the distinct items of the batch, times lambda."""
+        if not self.training:
+            return {}
         return {
             f"reconstruction.{m}": self.reconstruction
             * autoencoder.reconstruction_loss(encoded[f"hidden.{m}"], items.features[m], items.present[m])
@@ -153,9 +159,13 @@ class GMMF(CtrModel, Adversarial):
         pooled, category = self.pooled(encoded, candidate, history, mask)
         if self.interest:
             pooled = self.importance(user) * pooled
-        features = [pooled.flatten(1), category, self.user(user)]
-        if self.candidate:
-            features += [encoded["parts"][candidate].flatten(1), encoded["category"][candidate]]
+        past = torch.cat([pooled.flatten(1), category], 1)
+        features = [past, self.user(user)]
+        if self.candidate or self.match:
+            parts, kind = encoded["parts"], encoded["category"]
+            target = torch.cat([parts.index_select(0, candidate).flatten(1), kind.index_select(0, candidate)], 1)
+            features += [target] if self.candidate else []
+            features += [past * target] if self.match else []
         return self.tower(torch.cat(features, 1))
 
     def backbone(self) -> Iterator[nn.Parameter]:
