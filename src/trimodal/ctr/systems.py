@@ -74,7 +74,7 @@ def compared(models: Sequence[str] | None, *, recipe: str, modalities: Sequence[
     means = () if recipe in SAMPLED else MEANS
     rows += [System(name, "", control=True) for name in SCORES if name not in MEANS or name in means]
     # The shuffled rows take the system that the table is about, or the last one asked for.
-    with_history = [row.name for row in rows if MODELS[row.model].uses_history]
+    with_history = [row.name for row in rows if not row.control and MODELS[row.model].uses_history]
     about = "gmmf" if "gmmf" in chosen else next(reversed(with_history), "")
     rows.append(System("item only", "item-only", control=True))
     if about:
