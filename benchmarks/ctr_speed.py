@@ -17,6 +17,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,11 @@ class PlainDIN(nn.Module):
         self.model = model
 
     def forward(self, batch: Batch) -> Tensor:
-        model, (b, l) = self.model, batch.history.shape
+        model, (b, length) = self.model, batch.history.shape
         every = torch.cat([batch.candidate[:, None], batch.history], 1).reshape(-1)
         rows = _rows(batch, every)
-        vector = model.item.concatenated(rows).view(b, l + 1, -1)
-        target, past = vector[:, :1].expand(-1, l, -1), vector[:, 1:]
+        vector = model.item.concatenated(rows).view(b, length + 1, -1)
+        target, past = vector[:, :1].expand(-1, length, -1), vector[:, 1:]
         unit = model.attention
         w = torch.cat(
             [unit.keys.weight, unit.queries.weight, unit.products.weight, torch.zeros_like(unit.keys.weight)], 1
@@ -57,10 +58,10 @@ class PlainDIN(nn.Module):
         pair = torch.cat([past, target, past * target, past - target], 2)
         hidden = nn.functional.linear(pair, w, unit.queries.bias)
         real = batch.mask.reshape(-1)
-        active = torch.zeros_like(hidden.reshape(b * l, -1)).index_copy(
-            0, real.nonzero()[:, 0], unit.activation(hidden.reshape(b * l, -1)[real])
+        active = torch.zeros_like(hidden.reshape(b * lengthength, -1)).index_copy(
+            0, real.nonzero()[:, 0], unit.activation(hidden.reshape(b * lengthength, -1)[real])
         )
-        weight = unit.output(active).view(b, l) * batch.mask
+        weight = unit.output(active).view(b, length) * batch.mask
         pooled = (weight[:, :, None] * past).sum(1)
         return model.tower(torch.cat([model.user(batch.user), pooled, vector[:, 0]], 1))
 
@@ -74,19 +75,19 @@ class PlainGMMF(nn.Module):
         self.losses: list[Tensor] = []
 
     def forward(self, batch: Batch) -> Tensor:
-        model, (b, l) = self.model, batch.history.shape
+        model, (b, length) = self.model, batch.history.shape
         every = torch.cat([batch.candidate[:, None], batch.history], 1).reshape(-1)
         rows = _rows(batch, every)
         identity = model.id(rows.id)
-        parts, self.losses = [identity.view(b, l + 1, -1)], []
+        parts, self.losses = [identity.view(b, length + 1, -1)], []
         for name in model.modalities:
             hidden = model.autoencoders[name](rows.features[name])
             generated = model.generator[name](identity)
             pair = torch.cat([hidden, generated, hidden * generated, hidden - generated], 1)
-            parts.append((hidden - model.differences[name].weight(pair) * generated).view(b, l + 1, -1))
+            parts.append((hidden - model.differences[name].weight(pair) * generated).view(b, length + 1, -1))
             error = (model.autoencoders[name].decoder(hidden) - rows.features[name]).square().mean()
             self.losses.append(model.reconstruction * error)
-        parts.append(model.category(rows.category).view(b, l + 1, -1))
+        parts.append(model.category(rows.category).view(b, length + 1, -1))
         pooled = []
         for part in parts:
             target, past = part[:, :1], part[:, 1:]
@@ -99,7 +100,7 @@ class PlainGMMF(nn.Module):
         return model.tower(torch.cat([gated, model.user(batch.user), target], 1))
 
 
-PLAIN = {"din": PlainDIN, "gmmf": PlainGMMF}
+PLAIN: dict[str, Callable[[Any], nn.Module]] = {"din": PlainDIN, "gmmf": PlainGMMF}
 
 
 def _rows(batch: Batch, index: Tensor) -> Any:
@@ -129,9 +130,8 @@ def simulated(items: int, users: int, history: int, events: int, seed: int = 0) 
     parts = {"train": part(events), "valid": part(1024), "test": part(1024)}
     category = rng.integers(1, 101, items).astype(np.int32)
     names = tuple(f"c{i}" for i in range(100))
-    data = CtrData(
-        ids, tuple(f"u{i}" for i in range(users)), category, names, drawn, starts, parts, {"recipe": "speed"}
-    )
+    visitors = tuple(f"u{i}" for i in range(users))
+    data = CtrData(ids, visitors, category, names, drawn, starts, parts, {"recipe": "speed"})
     vectors = {name: rng.standard_normal((items, d), np.float32) for name, d in MODALITIES.items()}
     return data, ItemFeatures(ids, vectors, {name: np.ones(items, bool) for name in MODALITIES})
 
@@ -143,7 +143,7 @@ def cell(model_name: str, way: str, options: argparse.Namespace) -> dict[str, An
     tables = Tables(data, features, max_history=options.history, device=device)
     torch.manual_seed(0)
     model = build(model_name, tables.inputs).to(device)
-    plain = PLAIN[model_name](model)  # type: ignore[arg-type]
+    plain = PLAIN[model_name](model)
     placed: Placed = tables.place(data.parts["train"])
     model.train()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -198,7 +198,8 @@ def main() -> None:
     parser.add_argument("--cell", nargs=2, metavar=("MODEL", "WAY"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.cell:
-        print(json.dumps(cell(*options.cell, options)))
+        name, way = options.cell
+        print(json.dumps(cell(name, way, options)))
         return
     rows = []
     for model in PLAIN:
@@ -207,23 +208,22 @@ def main() -> None:
             done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True)
             rows.append(json.loads(done.stdout))
     print(f"batch {options.batch:,}, history {options.history}, {options.items:,} items, {os.cpu_count()} processors")
-    print(
-        f"{'model':<6} {'way':<9} {'samples/s':>10} {'ratio':>6} {'peak GB':>8} {'distinct':>9} {'logits differ':>14}"
-    )
+    columns = ("model", "way", "samples/s", "ratio", "peak GB", "distinct", "logits differ")
+    print("".join(f"{name:>15}" for name in columns))
     for row in rows:
         base = next(r for r in rows if r["model"] == row["model"] and r["way"] == "plain")["samples_per_second"]
         off = row["largest_difference_of_logits"]
-        print(
-            f"{row['model']:<6} {row['way']:<9} {row['samples_per_second']:>10,.0f} {row['samples_per_second'] / base:>6.1f}"
-            f" {row['peak_gb']:>8.2f} {row['distinct_items']:>9,.0f} {'' if off is None else format(off, '.1e'):>14}"
-        )
+        cells = (
+            row["model"], row["way"], f"{row['samples_per_second']:,.0f}", f"{row['samples_per_second'] / base:.1f}",
+            f"{row['peak_gb']:.2f}", f"{row['distinct_items']:,.0f}", "" if off is None else f"{off:.1e}",
+        )  # fmt: skip
+        print("".join(f"{value:>15}" for value in cells))
         if off is not None and off > 1e-3:
             sys.exit(f"the two ways of {row['model']} disagree by {off}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     note = {"date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__, "device": options.device}
-    options.out.write_text(
-        json.dumps({**note, "settings": vars(options) | {"out": None}, "rows": rows}, indent=2) + "\n"
-    )
+    sizes = {name: getattr(options, name) for name in ("batch", "history", "items", "steps")}
+    options.out.write_text(json.dumps({**note, **sizes, "rows": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
