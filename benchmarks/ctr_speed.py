@@ -58,8 +58,8 @@ class PlainDIN(nn.Module):
         pair = torch.cat([past, target, past * target, past - target], 2)
         hidden = nn.functional.linear(pair, w, unit.queries.bias)
         real = batch.mask.reshape(-1)
-        active = torch.zeros_like(hidden.reshape(b * lengthength, -1)).index_copy(
-            0, real.nonzero()[:, 0], unit.activation(hidden.reshape(b * lengthength, -1)[real])
+        active = torch.zeros_like(hidden.reshape(b * length, -1)).index_copy(
+            0, real.nonzero()[:, 0], unit.activation(hidden.reshape(b * length, -1)[real])
         )
         weight = unit.output(active).view(b, length) * batch.mask
         pooled = (weight[:, :, None] * past).sum(1)
@@ -94,6 +94,7 @@ class PlainGMMF(nn.Module):
             scores = (target * past).sum(2) / part.shape[2] ** 0.5
             weight = torch.softmax(scores.masked_fill(~batch.mask, -1e30), 1) * batch.mask
             pooled.append((weight[:, :, None] * past).sum(1))
+        assert model.gates is not None
         gates = torch.softmax(model.gates(model.user(batch.user)).view(b, len(parts) - 1, -1), 1)
         gated = torch.cat([*(gates[:, i] * pooled[i] for i in range(len(parts) - 1)), pooled[-1]], 1)
         target = torch.cat([part[:, 0] for part in parts], 1)
