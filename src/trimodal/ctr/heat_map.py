@@ -77,16 +77,13 @@ def draw_heat_map(
     names = [_short(name, _LONGEST) for name in drawn.names]
     if level == "items":
         titled = [_short((titles or {}).get(name, name), _LONGEST) for name in drawn.names]
-        names = [f"{name} ({_short(kind, _LONGEST // 2)})" for name, kind in zip(titled, drawn.category, strict=True)]
+        names = [f"{name} ({_short(group, _LONGEST // 2)})" for name, group in zip(titled, drawn.category, strict=True)]
     count, columns = values.shape
-    figure = matplotlib.figure.Figure(
-        figsize=((3.6 if level == "categories" else 4.8) + 1.1 * columns, 1.7 + 0.3 * count),
-        dpi=120,
-        layout="constrained",
-    )
+    width = (3.6 if level == "categories" else 4.8) + 1.1 * columns
+    figure = matplotlib.figure.Figure(figsize=(width, 1.7 + 0.3 * count), dpi=120, layout="constrained")
     axes = figure.subplots()
-    colors = matplotlib.colormaps["Blues"].copy()
-    colors.set_bad("white")
+    kind = "category" if level == "categories" else "item"
+    colors = matplotlib.colormaps["Blues"].with_extremes(bad="white")
     image = axes.imshow(np.ma.masked_invalid(shares), cmap=colors, vmin=0, vmax=1, aspect="auto")
     for row in range(count):
         for column in range(columns):
@@ -102,7 +99,7 @@ def draw_heat_map(
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label="share of the row", shrink=min(1.0, 4 / count + 0.2))
-    figure.suptitle(f"Importance of the parts by {level}: {explanation.model}, {explanation.part}", fontsize=10)
+    figure.suptitle(f"Importance of the parts, by {kind}: {explanation.model}, {explanation.part}", fontsize=10)
     figure.supxlabel(f"numbers: {ABOUT[by]}", fontsize=8)
     with atomic(path) as temporary:
         # Without a date, and with fixed ids, the same map is the same file.
