@@ -1,4 +1,4 @@
-"""Commands of click-through prediction: ctr prepare, ctr convert-amazon."""
+"""Commands of click-through prediction that make data: ctr simulate, ctr prepare, ctr convert-amazon."""
 
 from __future__ import annotations
 
@@ -9,20 +9,52 @@ import typer
 
 from ..errors import ParameterError, check_choice
 from ..rejections import MAX_REJECTED
-from . import common
+from . import common, ctr_compare, ctr_explain, ctr_model
 from .common import print_json, say, terminal
+from .ctr_data import CtrVectors, ImageEncoder, Modalities, TextEncoder, embeddings_of
 
 group = typer.Typer(help="Predict clicks of visitors with a history.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the group to the application."""
+    ctr_compare.register(group)
+    ctr_model.register(group)
+    ctr_explain.register(group)
     app.add_typer(group, name="ctr")
 
 
 @group.callback()
 def _group() -> None:
     """Predict clicks of visitors with a history."""
+
+
+@group.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(metavar="DATA", help="Folder to write; it must not hold anything yet.")],
+    items: Annotated[int, typer.Option(help="Products.")] = 600,
+    users: Annotated[int, typer.Option(help="Visitors.")] = 800,
+    events_per_user: Annotated[int, typer.Option(help="Different products that each visitor is shown.")] = 40,
+    seed: common.Seed = 0,
+    json: common.Json = False,
+) -> None:
+    """Write a simulated market whose visitors like some categories by picture, some by text, some by the product.
+
+    Writes products.csv, clicks.csv with labels, vectors/text.parquet and vectors/image.parquet, and truth.json with
+    what was planted.
+
+    Example: trimodal ctr simulate taste/ --seed 1
+    """
+    from ..datasets.taste import simulate_taste
+
+    market = simulate_taste(items, users, events_per_user=events_per_user, seed=seed)
+    market.write(folder)
+    if json:
+        print_json({"products": market.products.height, "events": market.clicks.height, "folder": str(folder)})
+        return
+    typer.echo(f"a simulated market: {market.products.height:,} products, {market.clicks.height:,} events -> {folder}")
+    vectors = " ".join(f"--vectors {name}={folder}/vectors/{name}.parquet" for name in market.vectors)
+    say(f"prepare it with: trimodal ctr prepare {folder} -o PREPARED --recipe temporal {vectors}")
 
 
 @group.command()
@@ -59,18 +91,28 @@ def prepare(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="din-2018: seed of all that is drawn.", show_default="0")] = None,
+    modalities: Modalities = None,
+    vectors: CtrVectors = None,
+    text: TextEncoder = "use-multilingual",
+    image: ImageEncoder = "efficientnet-lite0",
+    store: common.Store = None,
+    device: common.Device = "auto",
+    batch_size: common.BatchSize = None,
+    allow_private_urls: common.PrivateUrls = False,
     max_rejected: common.MaxRejected = MAX_REJECTED,
     encoding: common.Encoding = "utf-8",
     json: common.Json = False,
 ) -> None:
-    """Turn events of visitors into training, validation and test parts by a recipe.
+    """Turn events of visitors into training, validation and test parts by a recipe, and encode what they saw.
 
     din-2018: every event is a click and gets one random negative; a visitor's last click is the test, the one before
-    it the validation. temporal: events have a label of 0 or 1, or a rating; the last ones are the test.
+    it the validation. temporal: events have a label of 0 or 1, or a rating; the last ones are the test. Titles and
+    pictures are encoded as by `trimodal embed`; features of your own come with --vectors.
 
     Example: trimodal ctr prepare shop/ -o prepared/ --recipe temporal --by time
     """
     from ..ctr.manifest import described
+    from ..ctr.prepared import write_prepared
     from ..ctr.recipes import RECIPES, din_2018, temporal
     from ..ctr.source import VisitorEvents
 
@@ -88,7 +130,12 @@ def prepare(
     given = {name: value for name, value in own[recipe].items() if value is not None}
     source = VisitorEvents.read(folder, encoding=encoding, max_rejected=max_rejected)
     data = (din_2018 if recipe == "din-2018" else temporal)(source, **given)
-    data.write(out)
+    shelf = {"text": text, "image": image, "device": device, "batch_size": batch_size}
+    embeddings = embeddings_of(
+        folder, data.items, modalities=modalities, vectors=vectors, store=store,
+        encoders={**shelf, "allow_private_urls": allow_private_urls}, max_rejected=max_rejected, encoding=encoding,
+    )  # fmt: skip
+    write_prepared(out, data, embeddings)
     if json:
         print_json(dict(data.manifest))
     else:

@@ -121,13 +121,13 @@ def make_run(plan: Plan, folder: Path, data: CtrData, *, features: ItemFeatures,
         "settings": asdict(plan.settings), "data": plan.data, "features": plan.features,
     }  # fmt: skip
     if system.model:
-        scores, about = _trained(plan, folder, data, features=features, device=device)
+        kept = folder / "ranker" if seed == 0 and not system.shuffled else None
+        scores, about = _trained(plan, folder, data, features=features, device=device, ranker=kept)
         record |= about
     else:
         scores = {part: SCORES[system.name](data, part, seed) for part in ("valid", "test")}
         record |= {"parameters": 0, "epochs": 0, "best_epoch": 0, "seconds": 0.0}
-    for part, values in scores.items():
-        record[part] = measured(data, part, values, probable=bool(system.model)).to_dict()
+        record |= {part: measured(data, part, values, probable=False).to_dict() for part, values in scores.items()}
     record["versions"] = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     with atomic(folder / _SCORES) as temporary:
         save_file({part: np.ascontiguousarray(values) for part, values in scores.items()}, temporary)
@@ -135,6 +135,24 @@ def make_run(plan: Plan, folder: Path, data: CtrData, *, features: ItemFeatures,
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return Run(record, scores)
+
+
+def train_ranker(
+    system: System,
+    out: Path,
+    data: CtrData,
+    *,
+    features: ItemFeatures,
+    settings: TrainingSettings,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Train one system, write it as a ranker to `out`, and return its record; log and checkpoint lie beside it."""
+    plan = Plan(system, settings, data.fingerprint, features.fingerprint())
+    beside = out.with_name(f"{out.name}.training")
+    beside.mkdir(parents=True, exist_ok=True)
+    _, record = _trained(plan, beside, data, features=features, device=device, progress=progress, ranker=out)
+    return {"model": system.model, "options": dict(system.options), "settings": asdict(settings), **record}
 
 
 def shuffled(system: System, data: CtrData, features: ItemFeatures, seed: int) -> tuple[CtrData, ItemFeatures]:
@@ -154,27 +172,37 @@ def measured(data: CtrData, part: str, scores: NDArray[np.float32], *, probable:
 
 
 def _trained(
-    plan: Plan, folder: Path, data: CtrData, *, features: ItemFeatures, device: str
+    plan: Plan,
+    folder: Path,
+    data: CtrData,
+    *,
+    features: ItemFeatures,
+    device: str,
+    progress: Progress = silent,
+    ranker: Path | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    """Scores of validation and test, and what there is to say; the model goes to `ranker` if given."""
     system, settings = plan.system, plan.settings
     data, features = shuffled(system, data, features, settings.seed)
     tables = Tables(data, features, max_history=settings.max_history, device=device)
     torch.manual_seed(settings.seed)
     model = build(system.model, tables.inputs, **system.options)
-    trainer = Trainer(model, data, tables=tables, settings=settings, folder=folder)
+    trainer = Trainer(model, data, tables=tables, settings=settings, folder=folder, progress=progress)
     trainer.run()
     scores = {part: predict(model, tables, tables.place(data.parts[part])) for part in ("valid", "test")}
-    if settings.seed == 0 and not system.shuffled:
-        write_ranker(
-            folder / "ranker", model, tables=tables, data=data, features=features, settings=settings,
-            options=system.options,
-        )  # fmt: skip
     about = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "epochs": trainer.state.epoch,
         "best_epoch": trainer.state.best_epoch,
         "seconds": round(trainer.state.seconds, 2),
+        **{part: measured(data, part, values, probable=True).to_dict() for part, values in scores.items()},
     }
+    if ranker is not None:
+        metrics = {part: about[part] for part in scores}
+        write_ranker(
+            ranker, model, tables=tables, data=data, features=features, settings=settings, options=system.options,
+            metrics=metrics,
+        )  # fmt: skip
     return scores, about
 
 
