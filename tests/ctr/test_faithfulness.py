@@ -48,6 +48,14 @@ def test_over_events_it_is_spearmans_correlation():
             assert row.n == 600
 
 
+def test_equal_values_share_a_rank():
+    data = effects()
+    gate = np.round(data.inside["gate"] / 3)
+    rho = stats.spearmanr(gate[:, 0], data.effect[:, 0]).statistic
+    row = found(faithfulness(effects(inside={"gate": gate}), 6, draws=100), "gate", "logit", "events", "id")
+    assert row.rho == pytest.approx(rho)
+
+
 def test_over_categories_it_is_spearmans_correlation_of_means():
     data = effects()
     rows = faithfulness(data, 6, draws=100)
