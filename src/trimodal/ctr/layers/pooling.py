@@ -66,5 +66,6 @@ def interest_pooling(vectors: Tensor, candidate: Tensor, history: Tensor, mask: 
         scores = (embedding(history, vectors) * target[:, None]).sum(-1)
     if kind == "softmax":
         scores = scores / vectors.shape[1] ** 0.5
-    weights = interest_weights(scores, mask, kind=kind)
+    # Mixed precision gives the products, but not the vectors, in half of the bits; a bag takes one type.
+    weights = interest_weights(scores, mask, kind=kind).to(vectors.dtype)
     return weights @ past if one else _weighted_sum(vectors, history, weights)
