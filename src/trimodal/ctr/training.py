@@ -116,6 +116,8 @@ class Trainer:
 
     A stopped training, even a killed one, goes on from its last whole epoch when it is made again with the same folder,
     model, data and settings, and gives the same result bit for bit on a CPU with the same number of threads.
+    A checkpoint of other data, settings or shapes is refused; options of the model that shape no weight, and the
+    features, leave no trace in it, so trainings that differ in them need folders of their own.
     """
 
     def __init__(
