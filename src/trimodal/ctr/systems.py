@@ -16,7 +16,10 @@ MEANS = ("item mean", "item + user mean")
 SAMPLED = ("din-2018",)
 """Recipes whose negatives are sampled, so that an item's share of clicks says nothing."""
 
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"gmmf-match": ("gmmf", {"match": True})}
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gmmf-match": ("gmmf", {"match": True, "merge": "sum"}),
+    "gmmf-mean": ("gmmf", {"match": True, "merge": "sum", "pooling": "mean"}),
+}
 """Systems of our own as settings of another one: its name and the options that differ from its defaults."""
 NAMES = (*MODELS, *VARIANTS)
 """Every system that can be asked for by name."""

@@ -12,7 +12,7 @@ from ...errors import check_choice
 from ..batches import ItemRows, ModelInputs
 from ..layers.autoencoder import AutoEncoder
 from ..layers.difference import AutoDifference, Discriminator, Generator, verdict_loss
-from ..layers.inputs import IdEmbedding, Projection
+from ..layers.inputs import IdEmbedding
 from ..layers.pooling import interest_pooling, masked_mean
 from ..layers.towers import Tower
 from .base import Adversarial, CtrModel, Encoded
@@ -35,7 +35,7 @@ class GMMF(CtrModel, Adversarial):
     interest
         (10), (11): attention to the candidate and the gate by visitor; if not, the mean of the history.
     pooling
-        `paper` is (10) as printed with a floor (`layers.pooling`), `softmax` its stable form.
+        `paper` is (10) as printed with a floor (`layers.pooling`), `softmax` its stable form; `mean` has no attention.
     gate
         `across`: softmax over the parts, per dimension, so that shares of importance can be read off it;
         `within`: (11) as printed, softmax over the dimensions of each part.
@@ -45,6 +45,8 @@ class GMMF(CtrModel, Adversarial):
         Give the candidate's own H' to the tower as well.
     match
         Give the tower the product of the candidate's and the pooled parts as well, dimension by dimension.
+    merge
+        `concatenate` the gated parts, as (12) has it, or `sum` them, those of the history and those of the candidate.
     hidden
         Widths of the tower; empty and with `candidate` off it is (12), with the pooled category beside the parts.
     reconstruction
@@ -68,17 +70,19 @@ class GMMF(CtrModel, Adversarial):
         difference_weights: str = "vector",
         candidate: bool = True,
         match: bool = False,
+        merge: str = "concatenate",
         hidden: Sequence[int] = (80, 40),
         autoencoder_hidden: int = 64,
         reconstruction: float = 0.1,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(inputs)
-        self.pooling = check_choice("pooling", pooling, ("paper", "softmax"))
+        self.pooling = check_choice("pooling", pooling, ("softmax", "paper", "mean"))
         self.gate = check_choice("gate", gate, ("across", "within"))
         check_choice("difference_weights", difference_weights, ("vector", "scalar"))
         self.interest, self.candidate, self.match = interest, candidate, match
         self.reconstruction = reconstruction
+        self.merge = check_choice("merge", merge, ("concatenate", "sum"))
         self.dimension = dimension
         self.modalities = tuple(inputs.modalities)
         self.parts = ("id", *self.modalities)
@@ -91,19 +95,19 @@ class GMMF(CtrModel, Adversarial):
             if autoencoder:
                 self.autoencoders[m] = AutoEncoder(length, dimension, hidden=autoencoder_hidden)
             else:
-                self.projections[m] = Projection(length, dimension)
+                self.projections[m] = nn.Linear(length, dimension)
         names = self.modalities if difference else ()
         self.generator = nn.ModuleDict({m: Generator(dimension) for m in names})
         self.discriminator = nn.ModuleDict({m: Discriminator(dimension) for m in names})
         self.differences = nn.ModuleDict({m: AutoDifference(dimension, weights=difference_weights) for m in names})
         self.gates = nn.Linear(user_dimension, dimension * len(self.parts)) if interest else None
-        item = dimension * len(self.parts) + category_dimension
+        item = dimension * (len(self.parts) if merge == "concatenate" else 1) + category_dimension
         self.tower = Tower(item * (1 + candidate + match) + user_dimension, hidden, dropout=dropout)
 
     def reduced(self, items: ItemRows) -> dict[str, Tensor]:
         """H_m [m, d] by modality: equation (1), or a linear layer without the auto-encoder."""
         hidden = {m: encoder(items.features[m]) for m, encoder in self.autoencoders.items()}
-        hidden |= {m: layer(items.features[m], items.present[m]) for m, layer in self.projections.items()}
+        hidden |= {m: layer(items.features[m]) for m, layer in self.projections.items()}
         return hidden
 
     def encode(self, items: ItemRows) -> Encoded:
@@ -143,30 +147,35 @@ class GMMF(CtrModel, Adversarial):
     def pooled(self, encoded: Encoded, candidate: Tensor, history: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """H~ [b, p, d] of every part and the pooled category [b, c]: equation (10), or means."""
         parts, category = encoded["parts"], encoded["category"]
-        columns = [*parts.unbind(1), category]
-        if not self.interest:
-            pooled = [masked_mean(column, history, mask).expand(candidate.shape[0], -1) for column in columns]
-        else:
-            here = [mask & present[history] for present in encoded["present"].unbind(1)]
+        here = [mask & present[history] for present in encoded["present"].unbind(1)]
+        columns = zip([*parts.unbind(1), category], [*here, mask], strict=True)
+        if self.interest and self.pooling != "mean":
             pooled = [
-                interest_pooling(column, candidate, history, places, kind=self.pooling)
-                for column, places in zip(columns, [*here, mask], strict=True)
+                interest_pooling(column, candidate, history, places, kind=self.pooling) for column, places in columns
             ]
+        else:
+            pooled = [masked_mean(column, history, places).expand(candidate.shape[0], -1) for column, places in columns]
         return torch.stack(pooled[:-1], 1), pooled[-1]
 
     def score(self, encoded: Encoded, user: Tensor, candidate: Tensor, history: Tensor, mask: Tensor) -> Tensor:
         """(12): the tower over the gated parts, the visitor and, if asked, the candidate."""
         pooled, category = self.pooled(encoded, candidate, history, mask)
-        if self.interest:
-            pooled = self.importance(user) * pooled
-        past = torch.cat([pooled.flatten(1), category], 1)
+        target = encoded["parts"].index_select(0, candidate)
+        gates = self.importance(user) if self.interest else None
+        past = torch.cat([self._merged(pooled, gates), category], 1)
         features = [past, self.user(user)]
         if self.candidate or self.match:
-            parts, kind = encoded["parts"], encoded["category"]
-            target = torch.cat([parts.index_select(0, candidate).flatten(1), kind.index_select(0, candidate)], 1)
-            features += [target] if self.candidate else []
-            features += [past * target] if self.match else []
+            # Side by side, the candidate's parts enter as they are; summed, they are weighed as the history's are.
+            own = self._merged(target, gates if self.merge == "sum" else None)
+            own = torch.cat([own, encoded["category"].index_select(0, candidate)], 1)
+            features += [own] if self.candidate else []
+            features += [past * own] if self.match else []
         return self.tower(torch.cat(features, 1))
+
+    def _merged(self, parts: Tensor, gates: Tensor | None) -> Tensor:
+        """Parts [b, p, d] times their gates, side by side [b, p d] or summed [b, d]."""
+        gated = parts if gates is None else gates * parts
+        return gated.flatten(1) if self.merge == "concatenate" else gated.sum(1)
 
     def backbone(self) -> Iterator[nn.Parameter]:
         """All parameters but those of the generator and the discriminator."""
