@@ -50,14 +50,26 @@ class System:
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
-def compared(models: Sequence[str] | None, *, recipe: str, modalities: Sequence[str]) -> list[System]:
-    """The rows of Table 2: models by name (None: all), then every control that the recipe allows."""
+def check_models(models: Sequence[str] | None) -> list[str]:
+    """The models asked for, all for None; `ParameterError` for an unknown one, for one twice, and for none."""
     chosen = list(MODELS) if models is None else list(models)
     unknown = [name for name in chosen if name not in MODELS]
     if unknown or not chosen:
         raise ParameterError(f"models == {', '.join(unknown) or 'none'}, must be of {', '.join(MODELS)}.")
     if len(set(chosen)) < len(chosen):
         raise ParameterError(f"models == {','.join(chosen)}, a model stands there twice.")
+    return chosen
+
+
+def compared(models: Sequence[str] | None, *, recipe: str, modalities: Sequence[str]) -> list[System]:
+    """The rows of Table 2: models by name (None: all), then every control that the recipe allows.
+
+    Raises
+    ------
+    ParameterError
+        As for `check_models`.
+    """
+    chosen = check_models(models)
     rows = [System(name, name) for name in chosen]
     means = () if recipe in SAMPLED else MEANS
     rows += [System(name, "", control=True) for name in SCORES if name not in MEANS or name in means]
