@@ -88,7 +88,7 @@ def test_all_and_nothing_can_be_masked(features):
 
 @pytest.mark.parametrize(("modality", "share"), [("sound", 0.5), ("text", -0.1), ("text", 1.1)])
 def test_what_cannot_be_masked_is_refused(features, modality, share):
-    with pytest.raises(ParameterError, match="modality == 'sound'|share =="):
+    with pytest.raises(ParameterError, match=r"modality == 'sound'|share == "):
         features.masked(modality, share, seed=0)
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -132,11 +133,13 @@ def test_a_run_without_its_record_is_made_again_and_a_damaged_one_is_refused(sma
     (again,) = make(small, tmp_path, plan)
     np.testing.assert_array_equal(again.scores["test"], run.scores["test"])
     whole = (folder / "scores.safetensors").read_bytes()
-    for damage in (lambda: (folder / "scores.safetensors").write_bytes(whole[:-9]),
-                   lambda: (folder / "scores.safetensors").unlink(),
-                   lambda: (folder / "run.json").write_text("{")):  # fmt: skip
+    for damage in (
+        lambda: (folder / "scores.safetensors").write_bytes(whole[:-9]),
+        lambda: (folder / "scores.safetensors").unlink(),
+        lambda: (folder / "run.json").write_text("{"),
+    ):
         damage()
-        with pytest.raises(DataError, match="holds a damaged run .* remove it to make it again"):
+        with pytest.raises(DataError, match=r"holds a damaged run .* remove it to make it again"):
             make(small, tmp_path, plan)
 
 
@@ -260,13 +263,12 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_result(small, tmp_path):
 # ---------------------------------------------------------------- train_ranker
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """Raised where a training is stopped."""
 
 
 def stopping(after):
     """Progress that stops the work after so many epochs."""
-    from contextlib import contextmanager
 
     @contextmanager
     def progress(title, total):

@@ -1,4 +1,4 @@
-"""Tuning is the same effort for every system, looks at validation alone, and a stopped search asks what it would have."""
+"""Tuning is the same effort for every system, looks at validation alone, and goes on after a stop."""
 
 from __future__ import annotations
 
