@@ -174,6 +174,8 @@ def test_an_out_that_is_a_file_is_refused(market, tmp_path, capsys):
         ["rank", "{market}/none", "sim-p000001"],
         ["recommend", "{market}/none", "{market}/none", "--history", "sim-p000001"],
         ["export", "{market}/none", "-o", "{market}/none.onnx"],
+        ["explain", "{market}/temporal", "{market}/none"],
+        ["robustness", "{market}/temporal", "{market}/none"],
     ],
 )
 def test_without_pytorch_every_command_says_what_to_install(market, capsys, monkeypatch, command):

@@ -121,6 +121,15 @@ def test_encoded_once_items_can_be_scored_many_times(model, data):
     same(torch.cat(parts), model(data).logits)
 
 
+def test_one_history_may_stand_for_all_events(model, data):
+    encoded = model.encode(data.items)
+    for event in range(len(data.user)):
+        history, mask = data.history[[event]], data.mask[[event]]
+        b = len(data.user)
+        each = model.score(encoded, data.user, data.candidate, history.expand(b, -1), mask.expand(b, -1))
+        same(model.score(encoded, data.user, data.candidate, history, mask), each)
+
+
 def test_histories_may_all_be_empty(model, data):
     none = replace(data, mask=torch.zeros_like(data.mask))
     assert model(none).logits.isfinite().all()

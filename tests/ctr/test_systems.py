@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trimodal.ctr.models import MODELS, build, options
-from trimodal.ctr.systems import System, ablated, compared
+from trimodal.ctr.systems import System, ablated, compared, is_baseline, system_named
 from trimodal.errors import ParameterError
 
 BOTH = ("image", "text")
@@ -18,11 +18,11 @@ def names(models, recipe="temporal", modalities=BOTH):
 def test_all_models_come_in_the_papers_order_and_every_control_after_them():
     assert names(None) == [
         "lr", "fm", "deepfm", "youtubenet", "din", "lmf", "mtfn", "naml", "marn", "gmmf",
-        "random", "popularity", "item mean", "item + user mean", "item only",
+        "gmmf-match", "random", "popularity", "item mean", "item + user mean", "item only",
         "gmmf, shuffled history", "gmmf, shuffled modality",
     ]  # fmt: skip
     rows = compared(None, recipe="temporal", modalities=BOTH)
-    assert [row.control for row in rows] == [False] * 10 + [True] * 7
+    assert [row.control for row in rows] == [False] * 11 + [True] * 7
 
 
 def test_means_are_left_out_where_negatives_are_sampled():
@@ -45,6 +45,19 @@ def test_a_shuffled_row_is_the_same_model_with_the_settings_tuned_for_it():
     history, modality = compared(["gmmf"], recipe="temporal", modalities=BOTH)[-2:]
     assert (history.model, history.shuffled, history.tuned_as) == ("gmmf", "history", "gmmf")
     assert (modality.model, modality.shuffled, modality.tuned_as) == ("gmmf", "modality", "gmmf")
+
+
+def test_a_variant_is_a_model_with_options_of_its_own_and_its_shuffled_rows_have_them():
+    match = system_named("gmmf-match", {"dimension": 8})
+    assert (match.model, match.options) == ("gmmf", {"match": True, "dimension": 8})
+    rows = compared(["din", "gmmf-match"], recipe="temporal", modalities=BOTH)
+    assert [row.name for row in rows[-2:]] == ["gmmf-match, shuffled history", "gmmf-match, shuffled modality"]
+    assert {(row.model, row.options["match"], row.tuned_as) for row in rows[-2:]} == {("gmmf", True, "gmmf-match")}
+
+
+def test_baselines_are_all_that_is_neither_a_control_nor_gmmf():
+    rows = compared(None, recipe="temporal", modalities=BOTH)
+    assert [row.name for row in rows if is_baseline(row)] == [name for name in MODELS if name != "gmmf"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Commands of click-through prediction that make data: ctr prepare, ctr convert-amazon."""
+"""Commands of click-through prediction that make data: ctr simulate, ctr prepare, ctr convert-amazon."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from ..errors import ParameterError, check_choice
 from ..rejections import MAX_REJECTED
-from . import common, ctr_compare, ctr_model
+from . import common, ctr_compare, ctr_explain, ctr_model
 from .common import print_json, say, terminal
 from .ctr_data import CtrVectors, ImageEncoder, Modalities, TextEncoder, embeddings_of
 
@@ -20,12 +20,41 @@ def register(app: typer.Typer) -> None:
     """Add the group to the application."""
     ctr_compare.register(group)
     ctr_model.register(group)
+    ctr_explain.register(group)
     app.add_typer(group, name="ctr")
 
 
 @group.callback()
 def _group() -> None:
     """Predict clicks of visitors with a history."""
+
+
+@group.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(metavar="DATA", help="Folder to write; it must not hold anything yet.")],
+    items: Annotated[int, typer.Option(help="Products.")] = 600,
+    users: Annotated[int, typer.Option(help="Visitors.")] = 800,
+    events_per_user: Annotated[int, typer.Option(help="Different products that each visitor is shown.")] = 40,
+    seed: common.Seed = 0,
+    json: common.Json = False,
+) -> None:
+    """Write a simulated market whose visitors like some categories by picture, some by text, some by the product.
+
+    Writes products.csv, clicks.csv with labels, vectors/text.parquet and vectors/image.parquet, and truth.json with
+    what was planted.
+
+    Example: trimodal ctr simulate taste/ --seed 1
+    """
+    from ..datasets.taste import simulate_taste
+
+    market = simulate_taste(items, users, events_per_user=events_per_user, seed=seed)
+    market.write(folder)
+    if json:
+        print_json({"products": market.products.height, "events": market.clicks.height, "folder": str(folder)})
+        return
+    typer.echo(f"a simulated market: {market.products.height:,} products, {market.clicks.height:,} events -> {folder}")
+    vectors = " ".join(f"--vectors {name}={folder}/vectors/{name}.parquet" for name in market.vectors)
+    say(f"prepare it with: trimodal ctr prepare {folder} -o PREPARED --recipe temporal {vectors}")
 
 
 @group.command()

@@ -28,7 +28,7 @@ def register(group: typer.Typer) -> None:
 def train(
     folder: ctr_data.Prepared,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="MODEL", help="Folder to write.")],
-    model: Annotated[str, typer.Option(help="Which system, such as gmmf or din.")] = "gmmf",
+    model: Annotated[str, typer.Option(help="Which system, such as gmmf, gmmf-match or din.")] = "gmmf",
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="The model's, such as dropout=0.3. Repeatable."),
@@ -61,7 +61,7 @@ def train(
     ctr_data.check_torch("training")
     from ..ctr.prepared import read_prepared
     from ..ctr.runs import train_ranker
-    from ..ctr.systems import System
+    from ..ctr.systems import system_named
     from ..ctr.training import TrainingSettings
 
     if out.exists() and not out.is_dir():
@@ -75,7 +75,7 @@ def train(
     options = _options(model, option)
     data, features = read_prepared(folder)
     done = train_ranker(
-        System(model, model, options), out, data, features=features, settings=settings,
+        system_named(model, options), out, data, features=features, settings=settings,
         device=ctr_data.device_of(device), progress=terminal,
     )  # fmt: skip
     if json:
@@ -171,8 +171,9 @@ def _options(model: str, given: list[str] | None) -> dict[str, Any]:
     import json
 
     from ..ctr.models import options
+    from ..ctr.systems import system_named
 
-    known = options(model)
+    known = options(system_named(model).model)
     found: dict[str, Any] = {}
     for name, text in common.pairs("--option", given).items():
         if name not in known:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import DataError
 from .data import CtrData, Events
 from .features import ItemFeatures
 
@@ -89,12 +90,19 @@ class Tables:
     """Everything that batches gather from, once, on the device.
 
     A user or an item that training does not see has row 0, whatever is known of it later: its id says nothing.
+
+    Raises
+    ------
+    DataError
+        The features are of other items than the data, or in another order.
     """
 
     def __init__(
         self, data: CtrData, features: ItemFeatures, *, max_history: int = 50, device: str | torch.device = "cpu"
     ) -> None:
         users, items = data.trained()
+        self.ids = data.items
+        self._check(features)
         self.device = torch.device(device)
         self.max_history = max_history
         self.user_row = self._put(np.where(users, np.cumsum(users), 0))
@@ -108,11 +116,19 @@ class Tables:
             int(users.sum()) + 1, int(items.sum()) + 1, len(data.categories) + 1, features.dimensions
         )
 
+    def _check(self, features: ItemFeatures) -> None:
+        if features.ids != self.ids:
+            raise DataError(
+                f"the features are of {len(features.ids):,} items that are not the data's {len(self.ids):,} in their "
+                "order; join them to the data's: ItemFeatures.join(data.items, ...)."
+            )
+
     def _put(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
     def with_features(self, features: ItemFeatures) -> Tables:
         """The same tables with other features (masked or shuffled ones); all else is shared."""
+        self._check(features)
         other = object.__new__(Tables)
         other.__dict__ = dict(self.__dict__)
         other.vectors = {name: self._put(matrix) for name, matrix in features.vectors.items()}

@@ -18,7 +18,7 @@ from .metrics import user_auc
 from .paper import paper_auc
 from .runs import Plan, Run, make_runs, read_run, with_seeds
 from .statistics import compare, over_seeds, over_users
-from .systems import System
+from .systems import System, is_baseline
 from .training import TrainingSettings
 from .tuning import SPACE, tune_all
 
@@ -238,8 +238,8 @@ def table(
         name: np.mean([user_auc(events.user, events.label, score=run.scores["test"]).auc for run in made], axis=0)
         for name, made in runs.items()
     }
-    baselines = [s.name for s in systems if not s.control and s.name != systems_goal(systems)]
-    best = against or max(baselines or [systems[0].name], key=lambda name: valid[name])
+    rivals = [s for s in systems if is_baseline(s)] or [s for s in systems if not s.control]
+    best = against or max((s.name for s in rivals), key=lambda name: valid[name])
     some = next(iter(runs.values()))[0].record["test"]
     rows = tuple(
         _row(s, runs[s.name], per_user, best=best, valid=valid[s.name], plan=plans[s.name], data=data) for s in systems
@@ -259,12 +259,6 @@ def _check_measurable(data: CtrData, monitor: str) -> None:
                 f"{both} visitors have clicks and non-clicks in the part {part!r}, must be at least {needed}; prepare "
                 "the data with a larger share for it" + (", or watch auc_pooled." if part == "valid" else ".")
             )
-
-
-def systems_goal(systems: Sequence[System]) -> str:
-    """The system that a table is about, which is no baseline: GMMF where it stands there."""
-    names = [s.name for s in systems if not s.control]
-    return "gmmf" if "gmmf" in names and len(names) > 1 else ""
 
 
 def _row(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import ParameterError
+from ..errors import ParameterError, check_choice
 from .controls import SCORES
 from .models import MODELS
 from .models.gmmf import ABLATIONS
@@ -15,6 +15,11 @@ from .models.gmmf import ABLATIONS
 MEANS = ("item mean", "item + user mean")
 SAMPLED = ("din-2018",)
 """Recipes whose negatives are sampled, so that an item's share of clicks says nothing."""
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"gmmf-match": ("gmmf", {"match": True})}
+"""Systems of our own as settings of another one: its name and the options that differ from its defaults."""
+NAMES = (*MODELS, *VARIANTS)
+"""Every system that can be asked for by name."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +55,26 @@ class System:
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
+def system_named(name: str, options: Mapping[str, Any] | None = None) -> System:
+    """A model or a variant by name, with options that differ from its defaults."""
+    check_choice("model", name, NAMES)
+    model, own = VARIANTS.get(name, (name, {}))
+    return System(name, model, {**own, **(options or {})})
+
+
 def check_models(models: Sequence[str] | None) -> list[str]:
-    """The models asked for, all for None; `ParameterError` for an unknown one, for one twice, and for none."""
-    chosen = list(MODELS) if models is None else list(models)
-    unknown = [name for name in chosen if name not in MODELS]
+    """The systems asked for, all for None; `ParameterError` for an unknown one, for one twice, and for none."""
+    chosen = list(NAMES) if models is None else list(models)
+    unknown = [name for name in chosen if name not in NAMES]
     if unknown or not chosen:
-        raise ParameterError(f"models == {', '.join(unknown) or 'none'}, must be of {', '.join(MODELS)}.")
+        raise ParameterError(f"models == {', '.join(unknown) or 'none'}, must be of {', '.join(NAMES)}.")
     if len(set(chosen)) < len(chosen):
         raise ParameterError(f"models == {','.join(chosen)}, a model stands there twice.")
     return chosen
 
 
 def compared(models: Sequence[str] | None, *, recipe: str, modalities: Sequence[str]) -> list[System]:
-    """The rows of Table 2: models by name (None: all), then every control that the recipe allows.
+    """The rows of Table 2: models and variants by name (None: all), then every control that the recipe allows.
 
     Raises
     ------
@@ -70,17 +82,26 @@ def compared(models: Sequence[str] | None, *, recipe: str, modalities: Sequence[
         As for `check_models`.
     """
     chosen = check_models(models)
-    rows = [System(name, name) for name in chosen]
+    rows = [system_named(name) for name in chosen]
     means = () if recipe in SAMPLED else MEANS
     rows += [System(name, "", control=True) for name in SCORES if name not in MEANS or name in means]
     # The shuffled rows take the system that the table is about, or the last one asked for.
-    about = "gmmf" if "gmmf" in chosen else next((m for m in reversed(chosen) if MODELS[m].uses_history), "")
+    with_history = [row.name for row in rows if not row.control and MODELS[row.model].uses_history]
+    about = "gmmf" if "gmmf" in chosen else next(reversed(with_history), "")
     rows.append(System("item only", "item-only", control=True))
     if about:
-        rows.append(System(f"{about}, shuffled history", about, control=True, shuffled="history", tuned_as=about))
-        if modalities:
-            rows.append(System(f"{about}, shuffled modality", about, control=True, shuffled="modality", tuned_as=about))
+        same = system_named(about)
+        kinds = ("history", "modality") if modalities else ("history",)
+        rows += [
+            replace(same, name=f"{about}, shuffled {kind}", control=True, shuffled=kind, tuned_as=about)
+            for kind in kinds
+        ]
     return rows
+
+
+def is_baseline(system: System) -> bool:
+    """Whether a row is one that GMMF and its variants are held against."""
+    return not system.control and system.model != "gmmf"
 
 
 def ablated() -> list[System]:

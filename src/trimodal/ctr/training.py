@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ..errors import ParameterError, check_choice, check_int, check_share
+from ..errors import DataError, ParameterError, check_choice, check_int, check_share
 from ..progress import Progress, silent
 from .batches import Batch, Tables
 from .data import CtrData
@@ -114,8 +115,10 @@ class Trainer:
     folder
         Where `log.jsonl` and the checkpoint are written; none of them without it.
 
-    A stopped training, even a killed one, goes on from its last whole epoch when it is made again with the same folder
-    and settings, and gives the same result bit for bit on a CPU with the same number of threads.
+    A stopped training, even a killed one, goes on from its last whole epoch when it is made again with the same folder,
+    model, data and settings, and gives the same result bit for bit on a CPU with the same number of threads.
+    A checkpoint of other data, settings or shapes is refused; options of the model that shape no weight, and the
+    features, leave no trace in it, so trainings that differ in them need folders of their own.
     """
 
     def __init__(
@@ -147,7 +150,13 @@ class Trainer:
         return optimisers
 
     def run(self) -> Metrics:
-        """Train to the end and leave the model with its best weights; the metrics of validation there."""
+        """Train to the end and leave the model with its best weights; the metrics of validation there.
+
+        Raises
+        ------
+        DataError
+            The folder's checkpoint is damaged or of another training; the watched metric is not defined on validation.
+        """
         s, state = self.settings, self.state
         checkpoint = self.folder / "checkpoint.safetensors" if self.folder else None
         fingerprint = self._fingerprint()
@@ -162,13 +171,20 @@ class Trainer:
                 metrics = self.validate()
                 state.epoch += 1
                 value = getattr(metrics, self.monitor)
+                if math.isnan(value):
+                    raise DataError(
+                        f"{self.monitor} of the validation part is not defined: no user there has both a click and a "
+                        "non-click, so no epoch can be chosen; watch auc_pooled (monitor)."
+                    )
                 if value > state.best_value:
                     state.best_value, state.best_epoch = value, state.epoch
                     state.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-                state.seconds += time.perf_counter() - started
+                seconds = time.perf_counter() - started
+                state.seconds += seconds
+                # The log first: a line that the checkpoint does not know of is cut at a resume, a lost one stays lost.
+                log.epoch(state.epoch, losses=losses, metrics=metrics, seconds=seconds)
                 if checkpoint is not None:
                     save_state(checkpoint, self.model, self.optimisers, state, fingerprint=fingerprint)
-                log.epoch(state.epoch, losses=losses, metrics=metrics, seconds=time.perf_counter() - started)
                 advance()
         if state.best:
             self.model.load_state_dict(state.best)

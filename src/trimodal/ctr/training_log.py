@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ..files import atomic
 from .metrics import Metrics
 
 
@@ -21,7 +22,8 @@ class TrainingLog:
         if self._path is None:
             return
         kept = self._path.read_text(encoding="utf-8").splitlines()[:epochs] if self._path.is_file() else []
-        self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        with atomic(self._path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 

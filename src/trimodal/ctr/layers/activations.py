@@ -32,4 +32,4 @@ class Dice(nn.Module):
             inputs, self.mean, self.variance, training=batch, momentum=self.momentum, eps=self.epsilon
         )
         gate = standard.sigmoid()
-        return inputs * (gate + (1 - gate) * self.alpha)
+        return inputs * torch.addcmul(self.alpha, gate, 1 - self.alpha)

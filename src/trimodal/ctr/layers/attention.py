@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from .activations import Dice
 from .positions import Positions
 
+_BLOCK = 128  # candidates at once for one history: what they need between two layers stays in the cache
+
 
 class InterestAttention(nn.Module):
     """The activation unit of DIN (Zhou et al. 2018, Figure 2): a hidden layer over [h, c, h * c, h - c], one output.
@@ -39,7 +41,10 @@ class InterestAttention(nn.Module):
 
         W3 (h * c) equals (W3 diag(h)) c, so the history becomes one matrix that all candidates are multiplied by.
         """
-        matrix = (vectors[:, None] * self.products.weight).flatten(0, 1)
-        hidden = torch.addmm(keys.flatten(), candidates, matrix.T).unflatten(1, keys.shape)
-        hidden = (hidden + self.queries(candidates)[:, None]).flatten(0, 1)
-        return self.output(self.activation(hidden)).view(len(candidates), len(keys))
+        matrix = (vectors[:, None] * self.products.weight).flatten(0, 1).T
+        scores = []
+        for part in candidates.split(_BLOCK):
+            hidden = torch.addmm(keys.flatten(), part, matrix).unflatten(1, keys.shape)
+            hidden = (hidden + self.queries(part)[:, None]).flatten(0, 1)
+            scores.append(self.output(self.activation(hidden)).view(len(part), len(keys)))
+        return torch.cat(scores)

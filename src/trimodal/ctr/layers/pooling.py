@@ -16,6 +16,13 @@ def masked_mean(vectors: Tensor, history: Tensor, mask: Tensor) -> Tensor:
     `vectors` [m, d], `history` int64 and `mask` bool [b, l] as in `Batch`.
     """
     weights = mask.to(vectors.dtype) / mask.sum(1, keepdim=True).clamp(min=1)
+    return _weighted_sum(vectors, history, weights)
+
+
+def _weighted_sum(vectors: Tensor, history: Tensor, weights: Tensor) -> Tensor:
+    """Sum [b, d] of the rows of `vectors` that each history names, by `weights` [b, l]."""
+    if torch.onnx.is_in_onnx_export():  # PyTorch cannot export a bag with weights
+        return torch.bmm(weights[:, None], embedding(history, vectors))[:, 0]
     return embedding_bag(history, vectors, per_sample_weights=weights, mode="sum")
 
 
@@ -52,12 +59,13 @@ def interest_pooling(vectors: Tensor, candidate: Tensor, history: Tensor, mask: 
     if one:
         past = embedding(history[0], vectors)
         scores = target @ past.T
-    elif len(vectors) <= _DENSE * history.shape[1]:
+    elif len(vectors) <= _DENSE * history.shape[1] and not torch.onnx.is_in_onnx_export():
         # Few distinct items against the length of the histories: all products by one matrix product, then a lookup.
         scores = (target @ vectors.T).gather(1, history)
     else:
         scores = (embedding(history, vectors) * target[:, None]).sum(-1)
     if kind == "softmax":
         scores = scores / vectors.shape[1] ** 0.5
-    weights = interest_weights(scores, mask, kind=kind)
-    return weights @ past if one else embedding_bag(history, vectors, per_sample_weights=weights, mode="sum")
+    # Mixed precision gives the products, but not the vectors, in half of the bits; a bag takes one type.
+    weights = interest_weights(scores, mask, kind=kind).to(vectors.dtype)
+    return weights @ past if one else _weighted_sum(vectors, history, weights)

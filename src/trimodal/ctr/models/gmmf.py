@@ -46,7 +46,7 @@ class GMMF(CtrModel, Adversarial):
     match
         Give the tower the product of the candidate's and the pooled parts as well, dimension by dimension.
     hidden
-        Widths of the tower; empty gives (12) literally.
+        Widths of the tower; empty and with `candidate` off it is (12), with the pooled category beside the parts.
     reconstruction
         lambda of (14), for every modality.
     """
