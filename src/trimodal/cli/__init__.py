@@ -50,7 +50,7 @@ def run(arguments: list[str] | None = None) -> int:
         typer.echo(f"trimodal: {error}", err=True)
         return 2
     except (typer.Abort, KeyboardInterrupt):
-        typer.echo("trimodal: interrupted; what is encoded already is kept for the next run", err=True)
+        typer.echo("trimodal: interrupted; what is encoded or trained already is kept for the next run", err=True)
         return 130
     except BrokenPipeError:
         sys.stderr.close()

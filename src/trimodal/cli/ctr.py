@@ -112,7 +112,7 @@ def prepare(
     Example: trimodal ctr prepare shop/ -o prepared/ --recipe temporal --by time
     """
     from ..ctr.manifest import described
-    from ..ctr.prepared import write_prepared
+    from ..ctr.prepared import check_place, write_prepared
     from ..ctr.recipes import RECIPES, din_2018, temporal
     from ..ctr.source import VisitorEvents
 
@@ -127,6 +127,7 @@ def prepare(
             raise ParameterError(f"{', '.join(stray)}: an option of the recipe {other}, not of {recipe}; leave it out.")
     if out.exists() and not out.is_dir():
         raise ParameterError(f"--out {out}, must be a folder.")
+    check_place(out)
     given = {name: value for name, value in own[recipe].items() if value is not None}
     source = VisitorEvents.read(folder, encoding=encoding, max_rejected=max_rejected)
     data = (din_2018 if recipe == "din-2018" else temporal)(source, **given)

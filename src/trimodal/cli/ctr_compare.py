@@ -51,25 +51,27 @@ def compare(
 ) -> None:
     """Train all systems with several seeds and print the paper's Table 2, with controls, intervals and paired tests.
 
-    Every system gets the same number of tuning trials over the same settings, on validation only. Every run is kept in
-    OUT: a comparison that is stopped, even killed, goes on with the same command, and the command in a second terminal
-    takes a share of the work.
+    Every system gets the same number of tuning trials over the same settings, on validation only.
+
+    Every run is kept in OUT: a comparison that is stopped, even killed, goes on with the same command, and the command
+    in a second terminal takes a share of the work.
 
     Example: trimodal ctr compare prepared/ -o runs/ --models youtubenet,din,gmmf --seeds 3
     """
-    from ..ctr.systems import compared
+    ctr_data.check_torch("comparing systems")
+    from ..ctr.systems import check_models, compared
 
-    chosen = common.names(models)
+    chosen = check_models(common.names(models))
     settings = _settings(
         epochs=epochs, patience=patience, batch_size=batch_size, learning_rate=learning_rate,
         adversarial_rate=learning_rate / 10, max_history=max_history, monitor=monitor, precision=precision,
         compile=compile_model,
     )  # fmt: skip
-    _check_out(out, markdown)
+    _check(out, markdown, seeds=seeds, trials=trials)
+    _use_threads(threads)
     data, features = ctr_data.prepared_of(folder, recipe, out)
     from ..ctr.comparison import run_comparison
 
-    _use_threads(threads)
     table = run_comparison(
         compared(chosen, recipe=data.recipe, modalities=list(features.vectors)),
         data, features=features, out=out, settings=settings, seeds=seeds, trials=trials,
@@ -103,6 +105,7 @@ def ablate(
 
     Example: trimodal ctr ablate prepared/ -o runs/ --seeds 3
     """
+    ctr_data.check_torch("comparing systems")
     from ..ctr.systems import ablated
 
     settings = _settings(
@@ -110,11 +113,11 @@ def ablate(
         adversarial_rate=learning_rate / 10, max_history=max_history, monitor=monitor, precision=precision,
         compile=compile_model,
     )  # fmt: skip
-    _check_out(out, markdown)
+    _check(out, markdown, seeds=seeds, trials=trials)
+    _use_threads(threads)
     data, features = ctr_data.prepared_of(folder, recipe, out)
     from ..ctr.comparison import run_comparison
 
-    _use_threads(threads)
     table = run_comparison(
         ablated(), data, features=features, out=out, settings=settings, seeds=seeds, trials=trials, against="base",
         device=ctr_data.device_of(device), progress=terminal,
@@ -128,12 +131,14 @@ def _settings(**values: object) -> TrainingSettings:
     return TrainingSettings(**values)  # type: ignore[arg-type]
 
 
-def _check_out(out: Path, markdown: Path | None) -> None:
-    from ..errors import ParameterError
+def _check(out: Path, markdown: Path | None, *, seeds: int, trials: int) -> None:
+    from ..errors import ParameterError, check_int
 
+    check_int("--seeds", seeds, low=1)
+    check_int("--trials", trials, low=0)
     if out.exists() and not out.is_dir():
         raise ParameterError(f"--out {out}, must be a folder.")
-    if markdown is not None and not markdown.parent.is_dir():
+    if markdown is not None and (markdown.is_dir() or not markdown.parent.is_dir()):
         raise ParameterError(f"--markdown {markdown}, must be a file in a folder that is there.")
 
 

@@ -101,18 +101,22 @@ def embeddings_of(
 
 def prepared_of(folder: Path, recipe: str | None, out: Path) -> tuple[CtrData, ItemFeatures]:
     """Read prepared data; a data folder is prepared first, once, into `out`/prepared."""
-    from ..ctr.prepared import is_prepared, read_prepared
+    from ..ctr.prepared import is_prepared, read_prepared, write_prepared
     from ..ctr.recipes import RECIPES, din_2018, temporal
     from ..ctr.source import VisitorEvents
     from ..errors import check_choice
 
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder.")
     if is_prepared(folder):
         data, features = read_prepared(folder)
         if recipe is not None and recipe != data.recipe:
             raise ParameterError(f"--recipe {recipe}: {folder} was prepared by {data.recipe}; prepare the data again.")
         return data, features
     if recipe is None:
-        raise ParameterError(f"{folder} is not prepared; give --recipe din-2018 or temporal, or prepare it first.")
+        raise ParameterError(
+            f"{folder} is not prepared; prepare it: trimodal ctr prepare, or give --recipe din-2018 or temporal."
+        )
     check_choice("--recipe", recipe, RECIPES)
     made = out / "prepared"
     source = VisitorEvents.read(folder)
@@ -121,8 +125,6 @@ def prepared_of(folder: Path, recipe: str | None, out: Path) -> tuple[CtrData, I
         if data.recipe == recipe and dict(data.manifest["inputs"]) == dict(source.inputs):
             return data, features
         raise DataError(f"{made} was made from other data or by another recipe; remove it or give another --out.")
-    from ..ctr.prepared import write_prepared
-
     data = (din_2018 if recipe == "din-2018" else temporal)(source)
     encoders = {"text": "use-multilingual", "image": "efficientnet-lite0"}
     embeddings = embeddings_of(
@@ -131,6 +133,13 @@ def prepared_of(folder: Path, recipe: str | None, out: Path) -> tuple[CtrData, I
     )  # fmt: skip
     write_prepared(made, data, embeddings)
     return read_prepared(made)
+
+
+def check_torch(what: str) -> None:
+    """Raise `MissingExtraError` where PyTorch is not installed, before anything imports it."""
+    from ..encoders.base import import_torch
+
+    import_torch(what, "ctr")
 
 
 def device_of(name: str) -> str:

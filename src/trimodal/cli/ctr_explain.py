@@ -48,6 +48,7 @@ def explain(
 
     Example: trimodal ctr explain prepared/ model/ --figure heat.png
     """
+    ctr_data.check_torch("looking into a model")
     from ..ctr.batches import Tables
     from ..ctr.heat_map import draw_heat_map
     from ..ctr.importance import MEASURES
@@ -89,6 +90,7 @@ def robustness(
 
     Example: trimodal ctr robustness prepared/ model-gmmf/ model-din/
     """
+    ctr_data.check_torch("scoring")
     from ..ctr.batches import Tables
     from ..ctr.prepared import read_prepared
     from ..ctr.robustness import robustness as measured

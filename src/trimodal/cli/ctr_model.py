@@ -53,11 +53,12 @@ def train(
     """Train one system and write it with its encoded items, ready to rank without the data.
 
     The epoch is chosen on validation; the test part is measured once, at the end. A training that was stopped, even
-    killed, goes on with the same command. The log is MODEL.training/log.jsonl, beside events for TensorBoard where it
-    is installed.
+    killed, goes on with the same command; another option begins another training. The log is MODEL.training/log.jsonl,
+    beside events for TensorBoard where it is installed.
 
     Example: trimodal ctr train prepared/ -o model/ --model gmmf --option dropout=0.3
     """
+    ctr_data.check_torch("training")
     from ..ctr.prepared import read_prepared
     from ..ctr.runs import train_ranker
     from ..ctr.systems import system_named
@@ -95,15 +96,17 @@ def rank(
     products: Annotated[list[str], typer.Argument(metavar="ID...", help="Products to rank.")],
     history: Clicked = None,
     visitor: Visitor = None,
+    unknown: Annotated[str, typer.Option(help="A product that the model does not know: raise, or skip it.")] = "raise",
     json: common.Json = False,
 ) -> None:
     """Rank products by the probability that a visitor clicks them.
 
     Example: trimodal ctr rank model/ p1 p2 p3 --history p7,p9 --visitor v12
     """
+    ctr_data.check_torch("ranking")
     from ..ctr.ranker import Ranker
 
-    ranking = Ranker.load(folder).rank(products, common.names(history) or [], visitor=visitor)
+    ranking = Ranker.load(folder).rank(products, common.names(history) or [], visitor=visitor, unknown=unknown)
     if json:
         print_json(ranking.to_dict())
     else:
@@ -125,6 +128,7 @@ def recommend(
 
     Example: trimodal ctr recommend shop.bundle model/ --history p7,p9
     """
+    ctr_data.check_torch("ranking")
     from ..ctr.ranker import Ranker
     from ..ctr.rerank import recommend as recommended
     from ..recommender import Recommender
@@ -148,6 +152,7 @@ def export(
 
     Example: trimodal ctr export model/ -o model.onnx
     """
+    ctr_data.check_torch("exporting a model")
     from ..ctr.onnx_export import export_onnx
     from ..ctr.ranker import Ranker
 
@@ -158,7 +163,7 @@ def export(
         print_json({"file": str(out), "inputs": list(names)})
     else:
         typer.echo(f"{out}: inputs {', '.join(names)}; output probability")
-        say("the encoded items are MODEL/items.safetensors")
+        say(f"the encoded items are {folder / 'items.safetensors'}, the products' order is {folder / 'ids.json'}")
 
 
 def _options(model: str, given: list[str] | None) -> dict[str, Any]:
@@ -174,7 +179,10 @@ def _options(model: str, given: list[str] | None) -> dict[str, Any]:
         if name not in known:
             raise ParameterError(f"--option {name}, must be of {', '.join(known) or 'none: it has no options'}.")
         try:
-            found[name] = json.loads(text.lower() if isinstance(known[name], bool) else text)
+            if isinstance(known[name], float):
+                found[name] = float(text)  # JSON has no .5
+            else:
+                found[name] = json.loads(text.lower() if isinstance(known[name], bool) else text)
         except ValueError:
             found[name] = text
     return found

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import check_int
+from ..errors import DataError, ParameterError, check_int
 from ..progress import Progress, silent
 from .data import CtrData
 from .features import ItemFeatures
@@ -20,7 +20,7 @@ from .runs import Plan, Run, make_runs, read_run, with_seeds
 from .statistics import compare, over_seeds, over_users
 from .systems import System, is_baseline
 from .training import TrainingSettings
-from .tuning import SPACE, Tuned, tune
+from .tuning import SPACE, tune_all
 
 MEASURES = ("auc_user", "auc_impression_weighted", "auc_positive_weighted", "auc_pooled", "logloss")
 
@@ -117,12 +117,12 @@ class ComparisonTable:
         return "\n".join([lines[0], rule, *lines[1:], "", self._heading()])
 
     def _heading(self) -> str:
-        effort = f"{self.trials} trials each over {SPACE}" if self.trials else "no tuning"
+        effort = f"tuning: {self.trials} trials each over {SPACE}" if self.trials else "no tuning"
         return (
             f"recipe {self.recipe}, data {self.data[:12]}; {self.users:,} users"
-            f" ({self.users_left_out:.1%} with one class are left out of the per-user means); {effort}, on validation"
-            f" ({self.monitor}).\nAUC (user) is the plain mean over users, with 95 % over users; ± is 95 % over seeds;"
-            f" p is paired by user against {self.best_baseline}."
+            f" ({self.users_left_out:.1%} with one class are left out of the per-user means); {effort}; all choices on"
+            f" validation ({self.monitor}).\nAUC (user) is the plain mean over users, with 95 % over users; ± is 95 %"
+            f" over seeds; p is paired by user against {self.best_baseline}."
         )
 
     def _lines(self, joined: Callable[[list[str]], str]) -> list[str]:
@@ -180,23 +180,29 @@ def run_comparison(
         Runs of every system, and trials of its tuning; 0 trials take the settings as they are.
     against
         The system that the others are tested against; the best baseline on validation if not given.
+
+    Raises
+    ------
+    ParameterError
+        `against` is none of the systems.
+    DataError
+        Validation or test have too few visitors with both classes to be measured.
     """
     check_int("seeds", seeds, low=1)
     check_int("trials", trials, low=0)
+    if against is not None and against not in (names := [s.name for s in systems]):
+        raise ParameterError(f"against == {against!r}, must be of {', '.join(names)}.")
+    settings = settings or TrainingSettings()
+    _check_measurable(data, settings.monitor or str(data.manifest.get("monitor", "auc_user")))
     marks = data.fingerprint, features.fingerprint()
-    plans: dict[str, Plan] = {}
-    tuned: dict[str, Tuned] = {}
-    for system in systems:
-        plan = Plan(system, settings or TrainingSettings(), *marks)
-        if system.model:
-            if system.tuned_as not in tuned:
-                tuned[system.name] = tune(
-                    plan, out, data, features=features, trials=trials, device=device, progress=progress
-                )
-            chosen = tuned[system.tuned_as or system.name]
-            options = {**system.options, **chosen.options}
-            plan = replace(plan, system=replace(system, options=options), settings=chosen.settings)
-        plans[system.name] = plan
+    plans = {system.name: Plan(system, settings, *marks) for system in systems}
+    own = [plan for plan in plans.values() if plan.system.model and plan.system.tuned_as not in plans]
+    tuned = tune_all(own, out, data, features=features, trials=trials, device=device, progress=progress)
+    for name, plan in plans.items():
+        chosen = tuned.get(plan.system.tuned_as) or tuned.get(name)
+        if chosen:
+            options = {**plan.system.options, **chosen.options}
+            plans[name] = replace(plan, system=replace(plan.system, options=options), settings=chosen.settings)
     # Seed by seed, so that a comparison that is stopped early has every system with equal seeds.
     by_seed = zip(*(with_seeds(plan, seeds) for plan in plans.values()), strict=True)
     make_runs([p for row in by_seed for p in row], out, data, features=features, device=device, progress=progress)
@@ -215,7 +221,16 @@ def table(
     plans: Mapping[str, Plan],
     against: str | None = None,
 ) -> ComparisonTable:
-    """Put finished runs side by side; the best baseline is chosen on validation, never on the test."""
+    """Put finished runs side by side; the best baseline is chosen on validation, never on the test.
+
+    Raises
+    ------
+    DataError
+        A run was made with other data: tables of different recipes or data are never joined.
+    """
+    for name, made in runs.items():
+        if any(run.record["data"] != data.fingerprint for run in made):
+            raise DataError(f"a run of {name} was made with other data or another recipe; it cannot enter the table.")
     events = data.parts["test"]
     monitor = next(iter(plans.values())).settings.monitor or str(data.manifest.get("monitor", "auc_user"))
     valid = {name: float(np.mean([run.record["valid"][monitor] for run in made])) for name, made in runs.items()}
@@ -232,6 +247,18 @@ def table(
     return ComparisonTable(
         data.recipe, data.fingerprint, monitor, best, trials, some["users"], some["users_left_out"], rows
     )
+
+
+def _check_measurable(data: CtrData, monitor: str) -> None:
+    """Raise where a per-user AUC would have no users, before anything is trained."""
+    for part, needed in {"test": 2, "valid": 0 if monitor == "auc_pooled" else 1}.items():
+        events = data.parts[part]
+        both = len(user_auc(events.user, events.label, score=events.label)) if needed else 0
+        if both < needed:
+            raise DataError(
+                f"{both} visitors have clicks and non-clicks in the part {part!r}, must be at least {needed}; prepare "
+                "the data with a larger share for it" + (", or watch auc_pooled." if part == "valid" else ".")
+            )
 
 
 def _row(

@@ -152,7 +152,7 @@ class CtrData:
                 ProductIds(names["items"]), tuple(names["users"]), tables["category"], tuple(names["categories"]),
                 tables["history"], tables["starts"], parts, manifest,
             )  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{folder} is not prepared data or is damaged ({error}); prepare it again.") from error
 
     def _tables(self) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..embeddings import Embedding, Provenance
-from ..errors import DataError
+from ..errors import DataError, check_choice, check_share
 from ..ids import ProductIds
 
 
@@ -72,7 +72,15 @@ class ItemFeatures:
         return digest.hexdigest()
 
     def masked(self, modality: str, share: float, seed: int) -> ItemFeatures:
-        """The same with a random share of a modality's vectors taken away."""
+        """The same with a random share of a modality's vectors taken away.
+
+        Raises
+        ------
+        ParameterError
+            There is no such modality, or the share is outside [0, 1].
+        """
+        check_choice("modality", modality, tuple(self.vectors))
+        check_share("share", share)
         here = self.present[modality].copy()
         rows = np.flatnonzero(here)
         gone = np.random.default_rng(seed).permutation(rows)[: round(share * len(rows))]

@@ -14,15 +14,30 @@ _FEATURES = "features"
 
 
 def write_prepared(folder: Path, data: CtrData, embeddings: Mapping[str, Embedding]) -> None:
-    """Write data and features, the data's manifest last; features of an earlier preparation are removed."""
+    """Write data and features, the data's manifest last; features of an earlier preparation are removed.
+
+    Raises
+    ------
+    DataError
+        The folder holds something else with a manifest, such as a ranker.
+    """
+    check_place(folder)
     target = folder / _FEATURES
     target.mkdir(parents=True, exist_ok=True)
+    # Without a manifest while it is written: no reader takes new features for those of the old data.
+    (folder / "manifest.json").unlink(missing_ok=True)
     for name, embedding in embeddings.items():
         embedding.write(target / f"{name}.parquet")
     for old in target.glob("*.parquet"):
         if old.stem not in embeddings:
             old.unlink()
     data.write(folder)
+
+
+def check_place(folder: Path) -> None:
+    """Raise `DataError` where writing would destroy something else: a manifest without the tables beside it."""
+    if (folder / "manifest.json").exists() and not is_prepared(folder):
+        raise DataError(f"{folder} holds something else with a manifest.json; choose another folder.")
 
 
 def is_prepared(folder: Path) -> bool:

@@ -65,8 +65,7 @@ class RankerFiles:
         DataError
             Something else than a ranker stands there.
         """
-        if folder.exists() and not _replaceable(folder):
-            raise DataError(f"{folder} is there and is not a ranker; choose another place or empty it.")
+        check_place(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft, old = (folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.{end}") for end in ("draft", "old"))
         draft.mkdir()
@@ -137,6 +136,12 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise DataError(f"{folder} is of ranker format {found}, this trimodal reads format {FORMAT}; train it again.")
     return manifest
+
+
+def check_place(folder: Path) -> None:
+    """Raise `DataError` where something else than a ranker or an empty folder stands."""
+    if folder.exists() and not _replaceable(folder):
+        raise DataError(f"{folder} is there and is not a ranker; choose another place or empty it.")
 
 
 def _replaceable(folder: Path) -> bool:

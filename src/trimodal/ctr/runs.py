@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from ..errors import DataError
@@ -27,11 +28,12 @@ from .features import ItemFeatures
 from .metrics import Metrics, measure
 from .models import build
 from .prediction import predict
+from .ranker_files import check_place
 from .ranker_writer import write_ranker
 from .systems import System
 from .training import Trainer, TrainingSettings
 
-_RECORD, _SCORES = "run.json", "scores.safetensors"
+_RECORD, _SCORES, _CHECKPOINT = "run.json", "scores.safetensors", "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def read_run(folder: Path) -> Run | None:
         return None
     try:
         return Run(json.loads((folder / _RECORD).read_text(encoding="utf-8")), load_file(folder / _SCORES))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise DataError(f"{folder} holds a damaged run ({error}); remove it to make it again.") from error
 
 
@@ -133,7 +135,7 @@ def make_run(plan: Plan, folder: Path, data: CtrData, *, features: ItemFeatures,
         save_file({part: np.ascontiguousarray(values) for part, values in scores.items()}, temporary)
     with atomic(folder / _RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    (folder / _CHECKPOINT).unlink(missing_ok=True)
     return Run(record, scores)
 
 
@@ -147,11 +149,28 @@ def train_ranker(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Train one system, write it as a ranker to `out`, and return its record; log and checkpoint lie beside it."""
+    """Train one system, write it as a ranker to `out`, and return its record; log and checkpoint lie beside it.
+
+    A training that was stopped goes on where everything is the same; where anything differs, another one begins.
+
+    Raises
+    ------
+    DataError
+        Something else than a ranker stands at `out`.
+    """
     plan = Plan(system, settings, data.fingerprint, features.fingerprint())
+    out = out.resolve()
+    check_place(out)
     beside = out.with_name(f"{out.name}.training")
     beside.mkdir(parents=True, exist_ok=True)
+    # Options and features leave no trace in a checkpoint, so the plan that it belongs to stands beside it.
+    mark, key = beside / "plan.txt", f"{plan.key} {settings.seed}\n"
+    if not mark.is_file() or mark.read_text(encoding="utf-8") != key:
+        (beside / _CHECKPOINT).unlink(missing_ok=True)
+        with atomic(mark) as temporary:
+            temporary.write_text(key, encoding="utf-8")
     _, record = _trained(plan, beside, data, features=features, device=device, progress=progress, ranker=out)
+    (beside / _CHECKPOINT).unlink(missing_ok=True)
     return {"model": system.model, "options": dict(system.options), "settings": asdict(settings), **record}
 
 

@@ -65,14 +65,26 @@ def system_named(name: str, options: Mapping[str, Any] | None = None) -> System:
     return System(name, model, {**own, **(options or {})})
 
 
-def compared(models: Sequence[str] | None, *, recipe: str, modalities: Sequence[str]) -> list[System]:
-    """The rows of Table 2: models and variants by name (None: all), then every control that the recipe allows."""
+def check_models(models: Sequence[str] | None) -> list[str]:
+    """The systems asked for, all for None; `ParameterError` for an unknown one, for one twice, and for none."""
     chosen = list(NAMES) if models is None else list(models)
     unknown = [name for name in chosen if name not in NAMES]
     if unknown or not chosen:
         raise ParameterError(f"models == {', '.join(unknown) or 'none'}, must be of {', '.join(NAMES)}.")
     if len(set(chosen)) < len(chosen):
         raise ParameterError(f"models == {','.join(chosen)}, a model stands there twice.")
+    return chosen
+
+
+def compared(models: Sequence[str] | None, *, recipe: str, modalities: Sequence[str]) -> list[System]:
+    """The rows of Table 2: models and variants by name (None: all), then every control that the recipe allows.
+
+    Raises
+    ------
+    ParameterError
+        As for `check_models`.
+    """
+    chosen = check_models(models)
     rows = [system_named(name) for name in chosen]
     means = () if recipe in SAMPLED else MEANS
     rows += [System(name, "", control=True) for name in SCORES if name not in MEANS or name in means]

@@ -77,7 +77,8 @@ class TrainingSettings:
         check_int("adversarial_after", self.adversarial_after, low=0)
         check_int("seed", self.seed, low=0)
         check_choice("precision", self.precision, ("float32", "bfloat16"))
-        check_choice("monitor", self.monitor, ("", *MONITORS))
+        if self.monitor:
+            check_choice("monitor", self.monitor, MONITORS)
         for name in ("learning_rate", "adversarial_rate"):
             if not 0 < getattr(self, name) < 1:
                 raise ParameterError(f"{name} == {getattr(self, name)!r}, must be between 0 and 1.")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ..errors import MissingExtraError
 from ..files import atomic
@@ -44,16 +47,24 @@ def tune(
     trials: int,
     device: str = "cpu",
     progress: Progress = silent,
+    wait: bool = True,
 ) -> Tuned:
     """Search a system's learning rate, weight decay and dropout with seed 0; resumes after a stop.
 
-    The test part is taken out of the data before the first trial. Trials of an earlier run count; a process that finds
-    the system being tuned by another one waits for it.
+    The test part is taken out of the data before the first trial. Trials of an earlier run count, but never more than
+    `trials` of them.
+
+    Parameters
+    ----------
+    wait
+        Wait while another process tunes the system.
 
     Raises
     ------
     MissingExtraError
         Optuna is not installed.
+    filelock.Timeout
+        Another process tunes the system, and `wait` is false.
     """
     if trials == 0:
         return Tuned(plan.settings, dict(plan.system.options), float("nan"), 0)
@@ -67,7 +78,9 @@ def tune(
     folder = out / "tuning" / f"{plan.system.slug}-{plan.key}"
     folder.mkdir(parents=True, exist_ok=True)
     seen = replace(data, parts={part: data.parts[part] for part in ("train", "valid")})
-    with FileLock(folder / ".lock"):
+    with FileLock(folder / ".lock", timeout=-1 if wait else 0), warnings.catch_warnings():
+        # The given settings may lie outside what is drawn; they are the first trial all the same.
+        warnings.filterwarnings("ignore", message="Fixed parameter")
         optuna.logging.set_verbosity(logging.WARNING)
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(folder / "journal"))),
@@ -75,7 +88,10 @@ def tune(
             direction="maximize",
             load_if_exists=True,
         )
-        done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+        # Whatever still runs was stopped, as the lock is ours: it counts for nothing, not as a trial to keep away from.
+        for trial in _trials(study, "RUNNING"):
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        done = _trials(study, "COMPLETE")
         tables: Tables | None = None
         dropout = "dropout" in options(plan.system.model)
         with progress(f"tuning {plan.system.name}", trials) as advance:
@@ -85,8 +101,9 @@ def tune(
                     tables = Tables(seen, features, max_history=plan.settings.max_history, device=device)
                 # A sampler per trial, seeded by its number: a resumed search asks what an unbroken one would have.
                 study.sampler = optuna.samplers.TPESampler(seed=number, n_startup_trials=max(3, trials // 3))
-                if number == 0:
-                    study.enqueue_trial(_start(plan, dropout=dropout), skip_if_exists=True)
+                # Again where a stop left the first trial begun; not where it waits to be asked.
+                if number == 0 and not _trials(study, "WAITING"):
+                    study.enqueue_trial(_start(plan, dropout=dropout))
                 trial = study.ask()
                 rate = trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True)
                 decay = trial.suggest_float("weight_decay", 1e-3, 1.0, log=True)
@@ -102,16 +119,46 @@ def tune(
                 trial.set_user_attr("options", chosen)
                 study.tell(trial, trainer.state.best_value)
                 advance()
-        best = max(
-            (t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE),
-            key=lambda t: (t.value, -t.number),
-        )
+        best = max(_trials(study, "COMPLETE")[:trials], key=lambda t: (t.value, -t.number))
     settings = replace(plan.settings, **best.user_attrs["settings"])
     found = Tuned(settings, best.user_attrs["options"], float(best.value or 0.0), trials)
     with atomic(folder / "chosen.json") as temporary:
         chosen = {"settings": best.user_attrs["settings"], "options": found.options, "value": found.value}
         temporary.write_text(json.dumps({**chosen, "trials": trials, "space": SPACE}, indent=2) + "\n")
     return found
+
+
+def tune_all(
+    plans: Sequence[Plan],
+    out: Path,
+    data: CtrData,
+    *,
+    features: ItemFeatures,
+    trials: int,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> dict[str, Tuned]:
+    """Tune every plan's system, by its name; systems that another process tunes are left to it and read at the end."""
+    tuned: dict[str, Tuned] = {}
+    left = list(plans)
+    while left:
+        busy = []
+        for plan in left:
+            try:
+                tuned[plan.system.name] = tune(
+                    plan, out, data, features=features, trials=trials, device=device, progress=progress, wait=False
+                )
+            except Timeout:
+                busy.append(plan)
+        if len(busy) == len(left):
+            time.sleep(2.0)
+        left = busy
+    return tuned
+
+
+def _trials(study: Any, state: str) -> list[Any]:
+    """The trials of a study in a state, in their order."""
+    return [trial for trial in study.trials if trial.state.name == state]
 
 
 _TUNED = ("learning_rate", "adversarial_rate", "weight_decay")

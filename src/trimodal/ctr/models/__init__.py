@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,9 @@ def build(name: str, inputs: ModelInputs, **choices: Any) -> CtrModel:
 
 def _check(option: str, value: Any, default: Any) -> None:
     """Refuse a value of another kind than the default: a size is at least 1, dropout a share, a choice a string."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(default, float) and not (number and math.isfinite(value) and value >= 0):
+        raise ParameterError(f"{option} == {value!r}, must be a number >= 0.")
     if option == "dropout":
         check_share(option, value)
     elif isinstance(default, list):
@@ -72,5 +76,3 @@ def _check(option: str, value: Any, default: Any) -> None:
         raise ParameterError(f"{option} == {value!r}, must be a {type(default).__name__}, such as {default!r}.")
     elif type(default) is int:
         check_int(option, value, low=1)
-    elif isinstance(default, float) and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
-        raise ParameterError(f"{option} == {value!r}, must be a number >= 0.")
