@@ -119,7 +119,8 @@ def ablate(
     from ..ctr.comparison import run_comparison
 
     table = run_comparison(
-        ablated(), data, features=features, out=out, settings=settings, seeds=seeds, trials=trials, against="base",
+        ablated(recipe=data.recipe, modalities=list(features.vectors)), data,
+        features=features, out=out, settings=settings, seeds=seeds, trials=trials, against="base",
         device=ctr_data.device_of(device), progress=terminal,
     )  # fmt: skip
     _print(table, json, markdown)

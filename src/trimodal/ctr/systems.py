@@ -107,6 +107,7 @@ def is_baseline(system: System) -> bool:
     return not system.control and system.model != "gmmf"
 
 
-def ablated() -> list[System]:
-    """The eight rows of Table 3, GMMF last."""
-    return [System(name, "gmmf", options) for name, options in ABLATIONS.items()]
+def ablated(*, recipe: str, modalities: Sequence[str]) -> list[System]:
+    """The eight rows of Table 3, GMMF last, then the controls of Table 2; GMMF and controls share its runs."""
+    rows = [System(name, "gmmf", options) for name, options in ABLATIONS.items() if name != "gmmf"]
+    return rows + compared(["gmmf"], recipe=recipe, modalities=modalities)

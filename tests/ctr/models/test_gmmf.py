@@ -39,7 +39,7 @@ def given(state, items, i, m):
     vector = items.features[m][i].double().numpy()
     if state.has(f"autoencoders.{m}.encoder.0.weight"):
         return dense(state, f"autoencoders.{m}.encoder", vector)
-    return state.linear(f"projections.{m}.linear", vector)
+    return state.linear(f"projections.{m}", vector)
 
 
 def generated(state, items, i, m):
@@ -84,7 +84,16 @@ def softmax(x, axis):
     return raw / raw.sum(axis, keepdims=True)
 
 
-def expected(model, data, reached=None, *, pooling="softmax", gate="across", candidate=True, match=False, hidden=2):
+def mean(clicks, width):
+    """The mean of the clicks that have the part, zero where none has."""
+    clicks = [v for v in clicks if v is not None]
+    return np.mean(clicks, 0) if clicks else np.zeros(width)
+
+
+def expected(
+    model, data, reached=None, *, pooling="softmax", gate="across", candidate=True, match=False, merge="concatenate",
+    hidden=2,
+):  # fmt: skip
     """Logits by (12), event by event."""
     state, reached = toy.Naive(model), set() if reached is None else reached
     d, parts = SMALL["dimension"], [item_parts(state, data.items, i) for i in range(len(data.items))]
@@ -93,21 +102,22 @@ def expected(model, data, reached=None, *, pooling="softmax", gate="across", can
     for event, c in enumerate(data.candidate.tolist()):
         clicked, user = toy.clicked(data, event), state.user(data, event)
         target = [np.zeros(d) if v is None else v for v in parts[c]]
-        past = []
+        columns = [[parts[i][p] for i in clicked] for p in range(len(target))]
+        columns.append([categories[i] for i in clicked])
+        own = [*target, categories[c]]
+        if interest and pooling != "mean":
+            reach = [reached] * len(target) + [set()]
+            past = [pool(v, column, pooling, seen) for v, column, seen in zip(own, columns, reach, strict=True)]
+        else:
+            past = [mean(column, len(v)) for v, column in zip(own, columns, strict=True)]
+        gates = np.ones((len(target), d))
         if interest:
             gates = softmax(state.linear("gates", user).reshape(len(target), d), 0 if gate == "across" else 1)
-            for p, vector in enumerate(target):
-                past.append(gates[p] * pool(vector, [parts[i][p] for i in clicked], pooling, reached))
-            past.append(pool(categories[c], [categories[i] for i in clicked], pooling, set()))
-        else:
-            # A mean over all clicks: one that misses a modality counts in it as zero.
-            columns = [
-                [np.zeros(d) if parts[i][p] is None else parts[i][p] for i in clicked] for p in range(len(target))
-            ]
-            columns.append([categories[i] for i in clicked])
-            widths = [*map(len, target), len(categories[c])]
-            past = [np.mean(v, 0) if v else np.zeros(w) for v, w in zip(columns, widths, strict=True)]
-        past, whole = np.concatenate(past), np.concatenate([*target, categories[c]])
+        past[:-1] = [g * v for g, v in zip(gates, past[:-1], strict=True)]
+        if merge == "sum":
+            past = [sum(past[:-1]), past[-1]]
+            own = [sum(g * v for g, v in zip(gates, target, strict=True)), own[-1]]
+        past, whole = np.concatenate(past), np.concatenate(own)
         features = [past, user] + [whole] * candidate + [past * whole] * match
         out.append(state.tower(np.concatenate(features), hidden=hidden))
     return np.array(out)
@@ -158,6 +168,15 @@ def test_the_pooling_of_the_paper_is_tried_with_sums_of_either_sign_and_near_zer
 def test_the_tower_gets_what_the_options_say(candidate, match, hidden, data):
     model = make(candidate=candidate, match=match, hidden=hidden)
     agrees(model, data, candidate=candidate, match=match, hidden=len(hidden))
+
+
+@pytest.mark.parametrize("pooling", ["softmax", "paper", "mean"])
+@pytest.mark.parametrize("interest", [True, False])
+@pytest.mark.parametrize("match", [True, False])
+def test_parts_may_be_summed_and_attention_left_out(pooling, interest, match, data):
+    for merge in ("sum", "concatenate"):
+        model = make(pooling=pooling, interest=interest, match=match, merge=merge)
+        agrees(model, data, pooling=pooling, match=match, merge=merge)
 
 
 def test_without_tower_and_candidate_the_logit_is_the_linear_layer_of_equation_12(data):
