@@ -233,3 +233,16 @@ def test_a_column_named_row_and_a_damaged_page(tmp_path):
     path.write_bytes(data)
     with pytest.raises(DataError, match="cannot be read"):
         ClickLog.read(path, IDS)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_what_was_shown_and_not_clicked_is_no_click(tmp_path, suffix):
+    times = [f"2024-01-01T00:0{minute}:00" for minute in range(4)]
+    rows = pl.DataFrame(
+        {"session_id": ["s"] * 4, "product_id": list("abac"), "timestamp": times, "label": [1, 0, 0, 1]}
+    )
+    path = tmp_path / f"clicks{suffix}"
+    rows.write_csv(path) if suffix == ".csv" else rows.write_parquet(path)
+    log = ClickLog.read(path, ProductIds(["a", "b", "c"]))
+    assert list(log) == [["a", "c"]]
+    assert (log.cleaning.clicks, log.cleaning.shown, log.cleaning.repeats) == (2, 2, 0)

@@ -40,7 +40,7 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What cleaning did, in clicks and sessions. Every click of the file is in exactly one of the first five.
+    """What cleaning did, in clicks and sessions. Every row of the file that is kept is in exactly one of the first six.
 
     Attributes
     ----------
@@ -50,6 +50,8 @@ class Cleaning:
         Clicks on the same product as the click before it, collapsed.
     too_short, too_long
         Clicks of sessions with fewer or more clicks than the limits, left out whole.
+    shown
+        Impressions that were not clicked (`label` 0); they are counted, not clicks.
     jumps
         Events that leave to the shop; they are counted, not clicks.
     sessions_too_short, sessions_too_long
@@ -64,6 +66,7 @@ class Cleaning:
     repeats: int
     too_short: int
     too_long: int
+    shown: int
     jumps: int
     sessions_too_short: int
     sessions_too_long: int
@@ -152,10 +155,10 @@ class ClickLog:
             events = events.with_column(ROW, monotonically_increasing_id() + 1)
             unreadable = 0
         else:
-            text = ("session_id", "product_id", "user_id", "event")
+            text = ("session_id", "product_id", "user_id", "event", "label")
             table, records = read_table(path, rejections, required=REQUIRED, text=text, encoding=encoding)
             unreadable = records - table.height
-            kept = [name for name in (*REQUIRED, "user_id", "event", ROW) if name in table.columns]
+            kept = [name for name in (*REQUIRED, "user_id", "event", "label", ROW) if name in table.columns]
             events = daft.from_arrow(table.select(kept).to_arrow())
         return cls.from_events(
             events,
@@ -201,8 +204,10 @@ class ClickLog:
         rejections.enforce(file, records, max_rejected)
 
         good = checked.where(col("problem") == 0)
-        jumps = good.where(col("jump")).count_rows()
-        frame = pl.from_arrow(clean_sessions(good.where(~col("jump"))).to_arrow())
+        shown = good.where(col("shown")).count_rows()
+        clicks = good.where(~col("shown"))
+        jumps = clicks.where(col("jump")).count_rows()
+        frame = pl.from_arrow(clean_sessions(clicks.where(~col("jump"))).to_arrow())
         assert isinstance(frame, pl.DataFrame)
         length = frame["products"].list.len()
         short, long = length < min_clicks, length > max_clicks
@@ -211,6 +216,7 @@ class ClickLog:
             repeats=int(frame["clicks"].sum()) - int(length.sum()),
             too_short=int(length.filter(short).sum()),
             too_long=int(length.filter(long).sum()),
+            shown=shown,
             jumps=jumps,
             sessions_too_short=int(short.sum()),
             sessions_too_long=int(long.sum()),
@@ -339,7 +345,7 @@ def check_events(events: daft.DataFrame, ids: ProductIds, file: str = "clicks") 
     """Check raw events against a catalogue, lazily; columns of a wrong type raise `DataError` at once.
 
     Returns the columns `ROW`, `session_id` (text), `product` (int32 position in `ids`), `time` (int64
-    microseconds), `jump` (bool), `problem` (int8, 0: none, else a key of the reasons) and, where the input
+    microseconds), `jump` and `shown` (bool: the label is 0), `problem` (int8, 0: none, else a key of the reasons) and, where the input
     has it, `user_id` (text).
     """
     names = events.column_names
@@ -378,6 +384,8 @@ def check_events(events: daft.DataFrame, ids: ProductIds, file: str = "clicks") 
     ]
     if "user_id" in names:
         columns.append(text("user_id").alias("user_id"))
+    label = text("label").lower() if "label" in names else lit("1")
+    columns.append(label.is_in(["0", "0.0", "false"]).fill_null(False).alias("shown"))
     joined = events.select(*columns).join(known, on="product_id", how="left")
 
     def empty(name: str) -> daft.Expression:
@@ -396,7 +404,8 @@ def check_events(events: daft.DataFrame, ids: ProductIds, file: str = "clicks") 
     if "user_id" in names:
         kept.append(when(~empty("user_id"), col("user_id")).alias("user_id"))
     jump = (col("event") == "jump").fill_null(False)
-    return joined.select(*kept, jump.alias("jump"), problem.cast(DataType.int8()).alias("problem"))
+    shown = col("shown")
+    return joined.select(*kept, jump.alias("jump"), shown, problem.cast(DataType.int8()).alias("problem"))
 
 
 _TIDY = DataType.struct(

@@ -18,7 +18,7 @@ def names(models, recipe="temporal", modalities=BOTH):
 def test_all_models_come_in_the_papers_order_and_every_control_after_them():
     assert names(None) == [
         "lr", "fm", "deepfm", "youtubenet", "din", "lmf", "mtfn", "naml", "marn", "gmmf",
-        "gmmf-match", "random", "popularity", "item mean", "item + user mean", "item only",
+        "gmmf-match", "gmmf-mean", "random", "popularity", "item mean", "item + user mean", "item only",
         "gmmf, shuffled history", "gmmf, shuffled modality",
     ]  # fmt: skip
     rows = compared(None, recipe="temporal", modalities=BOTH)
