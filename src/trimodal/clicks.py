@@ -345,8 +345,8 @@ def check_events(events: daft.DataFrame, ids: ProductIds, file: str = "clicks") 
     """Check raw events against a catalogue, lazily; columns of a wrong type raise `DataError` at once.
 
     Returns the columns `ROW`, `session_id` (text), `product` (int32 position in `ids`), `time` (int64
-    microseconds), `jump` and `shown` (bool: the label is 0), `problem` (int8, 0: none, else a key of the reasons) and, where the input
-    has it, `user_id` (text).
+    microseconds), `jump` and `shown` (bool; shown: the label is 0), `problem` (int8, 0: none, else a key of the
+    reasons) and, where the input has it, `user_id` (text).
     """
     names = events.column_names
     for name in ("session_id", "product_id", "user_id", "event"):

@@ -22,7 +22,7 @@ def test_all_models_come_in_the_papers_order_and_every_control_after_them():
         "gmmf, shuffled history", "gmmf, shuffled modality",
     ]  # fmt: skip
     rows = compared(None, recipe="temporal", modalities=BOTH)
-    assert [row.control for row in rows] == [False] * 11 + [True] * 7
+    assert [row.control for row in rows] == [False] * 12 + [True] * 7
 
 
 def test_means_are_left_out_where_negatives_are_sampled():
