@@ -63,6 +63,20 @@ def test_the_evaluations_run(place):
     assert (place / "report.html").stat().st_size > 100_000
 
 
+@pytest.mark.slow
+def test_click_through_prediction_runs(tmp_path):
+    (block,) = (b for b in blocks("sh") if "trimodal ctr" in b)
+    for line in block.splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        assert program == "trimodal"
+        done = subprocess.run(
+            [sys.executable, "-m", "trimodal", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.stdout.strip(), line
+    assert (tmp_path / "heat.png").stat().st_size > 5_000
+
+
 def test_links_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):

@@ -30,6 +30,14 @@ def features() -> ItemFeatures:
     return ItemFeatures.join(ids, given)
 
 
+@pytest.mark.parametrize("name", ["id", "category", "keys", "my.photos", "2nd", ""])
+def test_a_name_that_no_layer_can_have_is_refused(name):
+    ids = ProductIds(["a"])
+    vectors = Embedding.join("image", ids, ["a"], np.ones((1, 2), np.float32), Provenance("test"))
+    with pytest.raises(DataError, match=r"a name must be of a-z, 0-9 and _"):
+        ItemFeatures.join(ids, {name: vectors})
+
+
 def test_vectors_are_joined_by_id_not_by_row():
     vectors = {"d": [4.0, 0.0], "x": [9.0, 9.0], "a": [1.0, 1.0], "b": [0.0, 2.0]}
     joined = ItemFeatures.join(IDS, {"text": embedding("text", vectors)})

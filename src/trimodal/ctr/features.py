@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from ..embeddings import Embedding, Provenance
 from ..errors import DataError, check_choice, check_share
 from ..ids import ProductIds
+
+RESERVED = ("id", "category", "clear", "items", "keys", "pop", "type", "update", "values")
+"""Names that a modality cannot have: parts of an item beside the modalities, and what layers call themselves."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class ItemFeatures:
         """
         vectors, present, scales = {}, {}, {}
         for name, embedding in embeddings.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in RESERVED:
+                raise DataError(
+                    f"modality {name!r}: a name must be of a-z, 0-9 and _, begin with a letter, "
+                    f"and be none of {', '.join(RESERVED)}."
+                )
             aligned = embedding.aligned(ids)
             here = aligned.state > 0
             if not here.any():
