@@ -31,7 +31,7 @@ def explain(
         Path | None, typer.Option(metavar="FILE", help="Draw the heat map, the paper's Figure 4: .png or .svg.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write all numbers: .json or .parquet.")
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the numbers: .json, or .parquet with single items.")
     ] = None,
     by: Annotated[
         str, typer.Option(help="What the heat map shows: loss, removal, auc, and of GMMF's gate: share, gate.")

@@ -51,7 +51,7 @@ def read_prepared(folder: str | Path) -> tuple[CtrData, ItemFeatures]:
     Raises
     ------
     DataError
-        It is not one, was changed since, or a modality has no vector for any of its items.
+        It is not one, its tables were changed since, or a modality has no vector for any of its items.
     """
     folder = Path(folder)
     data = CtrData.read(folder)
