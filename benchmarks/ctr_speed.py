@@ -4,8 +4,8 @@
 
 Simulated events: items drawn by a Zipf law, text of 768 and pictures of 1,280 random numbers. The plain way gathers
 the features of every position of every history, sends each through all layers, and computes the equations as they are
-printed; both ways hold the same parameters, and their logits are compared before anything is timed. Each cell runs in
-a process of its own, alternately; steps are forward, backward and Adam. Prints a table and writes JSON.
+printed. The plain way's logits are compared with the model's, which has the same parameters, after its steps. Each cell
+runs in a process of its own, alternately; steps are forward, backward and Adam. Prints a table and writes JSON.
 """
 
 from __future__ import annotations

@@ -69,10 +69,12 @@ def embeddings_of(
     """Read the features given as files, and encode titles and pictures where there are any and none were given."""
     from ..catalog import Catalog
     from ..ctr.feature_files import read_features
+    from ..ctr.features import check_modality
     from ..encoders.shelf import EncoderShelf
 
     found: dict[str, Embedding] = {}
     for name, file in common.pairs("--vectors", vectors).items():
+        check_modality(name)
         found[name] = read_features(name, Path(file), ids)
         say(f"{name}: {len(found[name].vectors):,} of {len(ids):,} products have a vector in {file}")
     catalog = Catalog.read(folder, encoding=encoding, max_rejected=max_rejected)

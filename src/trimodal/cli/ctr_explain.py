@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from .common import print_json, say, terminal
 
 if TYPE_CHECKING:
     from ..ctr.data import CtrData
+    from ..ctr.features import ItemFeatures
     from ..ctr.models.base import CtrModel
 
 Part = Annotated[str, typer.Option(help="Part of the data to look at: train, valid or test.")]
@@ -31,7 +33,8 @@ def explain(
         Path | None, typer.Option(metavar="FILE", help="Draw the heat map, the paper's Figure 4: .png or .svg.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write all numbers: .json or .parquet.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write the numbers: .json, or .parquet with single items."),
     ] = None,
     by: Annotated[
         str, typer.Option(help="What the heat map shows: loss, removal, auc, and of GMMF's gate: share, gate.")
@@ -61,7 +64,7 @@ def explain(
         if file is not None and not file.parent.is_dir():
             raise ParameterError(f"{option} {file}, must be a file in a folder that is there.")
     data, features = read_prepared(folder)
-    trained, longest = _model_of(model, data)
+    trained, longest = _model_of(model, data, features)
     found = explained(trained, Tables(data, features, max_history=longest), data, part=part, seed=seed)
     if figure is not None:
         draw_heat_map(figure, found, by=by, level=level, rows=rows, seed=seed)
@@ -97,11 +100,16 @@ def robustness(
 
     masked = [common.number("--shares", text) for text in common.names(shares) or []]
     data, features = read_prepared(folder)
-    trained = {str(path): _model_of(path, data) for path in models}
-    longest = max(history for _, history in trained.values())
+    trained = {str(path): _model_of(path, data, features) for path in models}
+    lengths = {history for one, history in trained.values() if one.uses_history}
+    if len(lengths) > 1:
+        raise DataError(
+            f"the models were trained with histories of {', '.join(map(str, sorted(lengths)))} clicks; give models of "
+            "one length at a time."
+        )
     found = measured(
         {name: model for name, (model, _) in trained.items()}, data,
-        tables=Tables(data, features, max_history=longest), features=features, part=part,
+        tables=Tables(data, features, max_history=max(lengths, default=1)), features=features, part=part,
         modalities=common.names(modalities), shares=masked, seeds=seeds, progress=terminal,
     )  # fmt: skip
     if json:
@@ -110,11 +118,20 @@ def robustness(
         typer.echo(str(found))
 
 
-def _model_of(folder: Path, data: CtrData) -> tuple[CtrModel, int]:
-    """A trained model and the length of its histories; refused unless it was trained on these data."""
+def _model_of(folder: Path, data: CtrData, features: ItemFeatures) -> tuple[CtrModel, int]:
+    """A trained model and the length of its histories; refused unless it was trained on these data and features."""
     from ..ctr.ranker import Ranker
 
     ranker = Ranker.load(folder)
     if ranker.manifest["data"]["fingerprint"] != data.fingerprint:
         raise DataError(f"{folder} was trained on other data than these; give the folder that it was trained on.")
+    noted = ranker.manifest["features"]
+    # The scale to within rounding: another processor may sum in another order.
+    if noted.keys() != features.vectors.keys() or not all(
+        noted[name]["dimension"] == length
+        and noted[name]["vectors"] == int(features.present[name].sum())
+        and math.isclose(noted[name]["scale"], features.scales[name], rel_tol=1e-5)
+        for name, length in features.dimensions.items()
+    ):
+        raise DataError(f"{folder} was trained with other vectors than those that the data were prepared with.")
     return ranker.model, int(ranker.manifest["settings"]["max_history"])

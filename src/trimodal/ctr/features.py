@@ -18,6 +18,15 @@ RESERVED = ("id", "category", "clear", "items", "keys", "pop", "type", "update",
 """Names that a modality cannot have: parts of an item beside the modalities, and what layers call themselves."""
 
 
+def check_modality(name: str) -> None:
+    """Raise `DataError` where a modality cannot have this name."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in RESERVED:
+        raise DataError(
+            f"modality {name!r}: a name must be of a-z, 0-9 and _, begin with a letter, "
+            f"and be none of {', '.join(RESERVED)}."
+        )
+
+
 @dataclass(frozen=True)
 class ItemFeatures:
     """What is known of n items beside their ids.
@@ -51,11 +60,7 @@ class ItemFeatures:
         """
         vectors, present, scales = {}, {}, {}
         for name, embedding in embeddings.items():
-            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in RESERVED:
-                raise DataError(
-                    f"modality {name!r}: a name must be of a-z, 0-9 and _, begin with a letter, "
-                    f"and be none of {', '.join(RESERVED)}."
-                )
+            check_modality(name)
             aligned = embedding.aligned(ids)
             here = aligned.state > 0
             if not here.any():

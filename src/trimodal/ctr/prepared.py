@@ -8,7 +8,7 @@ from pathlib import Path
 from ..embeddings import Embedding
 from ..errors import DataError
 from .data import CtrData
-from .features import ItemFeatures
+from .features import ItemFeatures, check_modality
 
 _FEATURES = "features"
 
@@ -19,9 +19,11 @@ def write_prepared(folder: Path, data: CtrData, embeddings: Mapping[str, Embeddi
     Raises
     ------
     DataError
-        The folder holds something else with a manifest, such as a ranker.
+        The folder holds something else with a manifest, such as a ranker, or a modality cannot have its name.
     """
     check_place(folder)
+    for name in embeddings:
+        check_modality(name)
     target = folder / _FEATURES
     target.mkdir(parents=True, exist_ok=True)
     # Without a manifest while it is written: no reader takes new features for those of the old data.
@@ -51,7 +53,7 @@ def read_prepared(folder: str | Path) -> tuple[CtrData, ItemFeatures]:
     Raises
     ------
     DataError
-        It is not one, was changed since, or a modality has no vector for any of its items.
+        It is not one, its tables were changed since, or a modality has no vector for any of its items.
     """
     folder = Path(folder)
     data = CtrData.read(folder)

@@ -220,7 +220,7 @@ class Ranker:
         vectors
             Its vector [d] in any of `modalities`, of the encoder that the training had; those not given are missing.
         category
-            Its category; one that training did not see is as good as none.
+            Its category; one that the prepared data do not have is as good as none.
 
         Raises
         ------

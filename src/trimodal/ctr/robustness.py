@@ -87,15 +87,18 @@ class Robustness:
         for row in self.rows:
             blocks.setdefault((row.model, row.modality), []).append(row)
         lines: list[str] = []
+        width = max([44, *(len(f"{model}, {modality}") for model, modality in blocks)])
         for (model, modality), rows in blocks.items():
             if not lines:
                 name = auc.replace("_", " ").replace("auc", "AUC") + ", vectors masked"
-                lines.append(f"{name:<44}" + "".join(f"{f'{row.share:.0%}':>9}" for row in rows))
+                lines.append(f"{name:<{width}}" + "".join(f"{f'{row.share:.0%}':>9}" for row in rows))
             found = [row.auc[auc] for row in rows]
-            lines.append(f"{f'{model}, {modality}':<44}" + "".join(f"{_cell(r.mean):>9}" for r in found))
+            lines.append(f"{f'{model}, {modality}':<{width}}" + "".join(f"{_cell(r.mean):>9}" for r in found))
             if self.seeds > 1:
-                lines.append(f"{f'  lowest of {self.seeds} seeds':<44}" + "".join(f"{_cell(r.low):>9}" for r in found))
-                lines.append(f"{'  highest':<44}" + "".join(f"{_cell(r.high):>9}" for r in found))
+                lines.append(
+                    f"{f'  lowest of {self.seeds} seeds':<{width}}" + "".join(f"{_cell(r.low):>9}" for r in found)
+                )
+                lines.append(f"{'  highest':<{width}}" + "".join(f"{_cell(r.high):>9}" for r in found))
         return "\n".join(lines)
 
     def __str__(self) -> str:

@@ -28,6 +28,8 @@ class GMMF(CtrModel, Adversarial):
 
     Parameters
     ----------
+    dimension, user_dimension, category_dimension
+        d, the length of every part of an item; of the embeddings of users and of categories.
     autoencoder
         (1), (2): reduce a modality by an auto-encoder; if not, by one linear layer.
     difference
@@ -49,8 +51,12 @@ class GMMF(CtrModel, Adversarial):
         `concatenate` the gated parts, as (12) has it, or `sum` them, those of the history and those of the candidate.
     hidden
         Widths of the tower; empty and with `candidate` off it is (12), with the pooled category beside the parts.
+    autoencoder_hidden
+        Width of the hidden layers of (1) and (2).
     reconstruction
         lambda of (14), for every modality.
+    dropout
+        Of the tower.
     """
 
     name = "gmmf"
