@@ -11,7 +11,8 @@ import torch
 from safetensors.numpy import load_file
 from scipy import stats
 
-from trimodal.ctr.comparison import ComparisonTable, run_comparison, table
+from trimodal.ctr.comparison import run_comparison, table
+from trimodal.ctr.comparison_table import ComparisonTable
 from trimodal.ctr.models.gmmf import ABLATIONS
 from trimodal.ctr.paper import SAMPLES, TABLE_2, TABLE_3, paper_auc, paper_set
 from trimodal.ctr.runs import Plan, Run, measured

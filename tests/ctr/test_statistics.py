@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trimodal.ctr.statistics import compare, over_seeds, over_users
+from trimodal.ctr.metrics import pooled_auc
+from trimodal.ctr.statistics import compare, over_seeds, over_users, pooled_resamples
 from trimodal.errors import DataError, ParameterError
 
 
@@ -147,3 +148,27 @@ def test_one_seed_has_no_interval_and_few_draws_are_refused():
         over_seeds([0.8])
     with pytest.raises(ParameterError, match="draws"):
         over_users([0.1, 0.2], draws=10)
+
+
+def test_pooled_resamples_are_the_pooled_auc_with_whole_users_drawn():
+    rng = np.random.default_rng(4)
+    user, label = rng.integers(0, 30, 400), rng.integers(0, 2, 400)
+    scores = [rng.normal(size=400).round(1) + label * 0.5 for _ in range(2)]
+    found = pooled_resamples(user, label, scores, draws=100, seed=3)
+    assert found[0] == pytest.approx(np.mean([pooled_auc(label, column) for column in scores]))
+    drawn = np.random.default_rng(3)
+    users = len(np.unique(user))
+    for expected in found[1:4]:
+        rows = np.concatenate([np.flatnonzero(user == np.unique(user)[u]) for u in drawn.integers(0, users, users)])
+        assert expected == pytest.approx(np.mean([pooled_auc(label[rows], column[rows]) for column in scores]))
+
+
+def test_pooled_resamples_of_two_systems_are_paired_and_cover_what_is_planted():
+    rng = np.random.default_rng(5)
+    user, label = np.repeat(np.arange(300), 10), rng.integers(0, 2, 3000)
+    base = rng.normal(size=3000) + 0.5 * label
+    same = pooled_resamples(user, label, [base], draws=100) - pooled_resamples(user, label, [base + 1], draws=100)
+    np.testing.assert_allclose(same, 0, atol=1e-12)
+    better = pooled_resamples(user, label, [base + 0.3 * label], draws=200)
+    apart = better - pooled_resamples(user, label, [base], draws=200)
+    assert np.quantile(apart[1:], 0.025) > 0

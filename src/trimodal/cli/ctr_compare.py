@@ -11,7 +11,7 @@ from . import common, ctr_data
 from .common import print_json, say, terminal
 
 if TYPE_CHECKING:
-    from ..ctr.comparison import ComparisonTable
+    from ..ctr.comparison_table import ComparisonTable
     from ..ctr.training import TrainingSettings
 
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Folder of runs; the same one resumes.")]

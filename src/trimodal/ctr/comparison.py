@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,145 +12,18 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, ParameterError, check_int
 from ..progress import Progress, silent
+from .comparison_table import ComparisonTable, Row
 from .data import CtrData
 from .features import ItemFeatures
 from .metrics import user_auc
 from .paper import paper_auc
 from .runs import Plan, Run, make_runs, read_run, with_seeds
-from .statistics import compare, over_seeds, over_users
+from .statistics import compare, over_seeds, over_users, pooled_resamples
 from .systems import System, is_baseline
 from .training import TrainingSettings
-from .tuning import SPACE, tune_all
+from .tuning import tune_all
 
 MEASURES = ("auc_user", "auc_impression_weighted", "auc_positive_weighted", "auc_pooled", "logloss")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One system: means over seeds on the test part.
-
-    Attributes
-    ----------
-    model, control
-        The system's name, and whether it is a control.
-    auc_user, auc_impression_weighted, auc_positive_weighted, auc_pooled, logloss
-        Means over the seeds; see `metrics`. `logloss` is None for controls that predict no probability.
-    auc_user_low, auc_user_high
-        95 % interval of `auc_user` over users, of the mean over the seeds.
-    auc_user_seed_low, auc_user_seed_high
-        95 % t interval over the seeds; None for one seed.
-    valid
-        Mean over the seeds of the watched metric on validation: what choices are made by.
-    seeds, parameters, epochs
-        Seeds, numbers that are trained, mean epochs.
-    difference_from_best_baseline, difference_low, difference_high, p_against_best_baseline
-        Mean difference of `auc_user` per user from the best baseline, its interval and the paired test; None for
-        the best baseline itself.
-    paper
-        AUC in the paper's table, where the data are the same; else None.
-    settings
-        Learning rate, weight decay and options that it was trained with.
-    """
-
-    model: str
-    control: bool
-    auc_user: float
-    auc_user_low: float
-    auc_user_high: float
-    auc_user_seed_low: float | None
-    auc_user_seed_high: float | None
-    auc_impression_weighted: float
-    auc_positive_weighted: float
-    auc_pooled: float
-    logloss: float | None
-    valid: float
-    seeds: int
-    parameters: int
-    epochs: float
-    difference_from_best_baseline: float | None
-    difference_low: float | None
-    difference_high: float | None
-    p_against_best_baseline: float | None
-    paper: float | None
-    settings: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class ComparisonTable:
-    """All systems on the same events of one recipe. Prints as a table.
-
-    Attributes
-    ----------
-    recipe, data
-        Name of the recipe and fingerprint of the data: tables of different ones are never joined.
-    monitor
-        The validation metric that chose epochs, settings and the best baseline.
-    best_baseline
-        The system that the others are tested against: the best one on validation, or the one asked for.
-    trials
-        Tuning trials of every system.
-    """
-
-    recipe: str
-    data: str
-    monitor: str
-    best_baseline: str
-    trials: int
-    users: int
-    users_left_out: float
-    rows: tuple[Row, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The shape that `trimodal ctr compare --json` prints."""
-        return {
-            **{key: value for key, value in vars(self).items() if key != "rows"},
-            "rows": list(map(asdict, self.rows)),
-        }
-
-    def __str__(self) -> str:
-        return "\n".join([self._heading(), "", *self._lines("  ".join)])
-
-    def markdown(self) -> str:
-        """The same as a Markdown table."""
-        lines = self._lines(lambda cells: "| " + " | ".join(cell.strip() for cell in cells) + " |")
-        rule = "|" + "|".join(["---", *["---:"] * (len(self._cells()[0]) - 1)]) + "|"
-        return "\n".join([lines[0], rule, *lines[1:], "", self._heading()])
-
-    def _heading(self) -> str:
-        effort = f"tuning: {self.trials} trials each over {SPACE}" if self.trials else "no tuning"
-        return (
-            f"recipe {self.recipe}, data {self.data[:12]}; {self.users:,} users"
-            f" ({self.users_left_out:.1%} with one class are left out of the per-user means); {effort}; all choices on"
-            f" validation ({self.monitor}).\nAUC (user) is the plain mean over users, with 95 % over users; ± is 95 %"
-            f" over seeds; p is paired by user against {self.best_baseline}."
-        )
-
-    def _lines(self, joined: Callable[[list[str]], str]) -> list[str]:
-        cells = self._cells()
-        widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-        padded = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
-        return [joined([row[0].strip().ljust(widths[0]), *row[1:]]) for row in padded]
-
-    def _cells(self) -> list[list[str]]:
-        papers = any(row.paper is not None for row in self.rows)
-        heading = [
-            "system", "AUC (user)", "95 %", "±", "impressions", "positives", "pooled", "log loss",
-            f"to {self.best_baseline}", "p", "parameters", "seeds",
-        ]  # fmt: skip
-        lines = [heading + (["paper"] if papers else [])]
-        for r in self.rows:
-            spread = "" if r.auc_user_seed_low is None else f"{(r.auc_user_seed_high or 0) - r.auc_user:.4f}"
-            gain = "" if r.difference_from_best_baseline is None else f"{r.difference_from_best_baseline:+.4f}"
-            line = [
-                f"({r.model})" if r.control else r.model, f"{r.auc_user:.4f}",
-                f"{r.auc_user_low:.4f}-{r.auc_user_high:.4f}", spread, f"{r.auc_impression_weighted:.4f}",
-                f"{r.auc_positive_weighted:.4f}", f"{r.auc_pooled:.4f}",
-                "" if r.logloss is None else f"{r.logloss:.4f}", gain,
-                "" if r.p_against_best_baseline is None else f"{r.p_against_best_baseline:.2g}",
-                f"{r.parameters:,}", str(r.seeds),
-            ]  # fmt: skip
-            lines.append(line + ([f"{r.paper:.4f}" if r.paper else ""] if papers else []))
-        return lines
 
 
 def run_comparison(
@@ -238,11 +111,16 @@ def table(
         name: np.mean([user_auc(events.user, events.label, score=run.scores["test"]).auc for run in made], axis=0)
         for name, made in runs.items()
     }
+    pooled = {
+        name: pooled_resamples(events.user, events.label, [run.scores["test"] for run in made])
+        for name, made in runs.items()
+    }
     rivals = [s for s in systems if is_baseline(s)] or [s for s in systems if not s.control]
     best = against or max((s.name for s in rivals), key=lambda name: valid[name])
     some = next(iter(runs.values()))[0].record["test"]
     rows = tuple(
-        _row(s, runs[s.name], per_user, best=best, valid=valid[s.name], plan=plans[s.name], data=data) for s in systems
+        _row(s, runs[s.name], per_user, pooled, best=best, valid=valid[s.name], plan=plans[s.name], data=data)
+        for s in systems
     )
     return ComparisonTable(
         data.recipe, data.fingerprint, monitor, best, trials, some["users"], some["users_left_out"], rows
@@ -265,6 +143,7 @@ def _row(
     system: System,
     runs: Sequence[Run],
     per_user: Mapping[str, NDArray[np.float64]],
+    pooled: Mapping[str, NDArray[np.float64]],
     *,
     best: str,
     valid: float,
@@ -280,6 +159,10 @@ def _row(
     users = over_users(mine)
     spread = over_seeds([r["test"]["auc_user"] for r in records]) if len(records) > 1 else None
     paired = None if system.name == best else compare(mine, per_user[best])
+    all_events = pooled[system.name]
+    low, high = np.quantile(all_events[1:], (0.025, 0.975))
+    apart = None if system.name == best else all_events - pooled[best]
+    ends = (None, None) if apart is None else tuple(map(float, np.quantile(apart[1:], (0.025, 0.975))))
     tuned = {key: getattr(plan.settings, key) for key in ("learning_rate", "weight_decay", "batch_size")}
     return Row(
         model=system.name,
@@ -287,6 +170,11 @@ def _row(
         **means,
         auc_user_low=users.low,
         auc_user_high=users.high,
+        auc_pooled_low=float(low),
+        auc_pooled_high=float(high),
+        pooled_difference=None if apart is None else float(apart[0]),
+        pooled_difference_low=ends[0],
+        pooled_difference_high=ends[1],
         auc_user_seed_low=spread.low if spread else None,
         auc_user_seed_high=spread.high if spread else None,
         valid=valid,
