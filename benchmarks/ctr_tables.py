@@ -81,21 +81,24 @@ def made(study: Study, source: Path, out: Path, *, again: bool) -> list[str]:
         if not again:
             arguments = [str(prepared), "-o", str(runs), *study.settings, "--threads", "1", "--markdown", str(table)]
             # A second process takes a share of the runs.
-            other = subprocess.Popen([sys.executable, "-m", "trimodal", "ctr", command, *arguments], stdout=-3)
+            second = [sys.executable, "-m", "trimodal", "ctr", command, *arguments]
+            other = subprocess.Popen(second, stdout=subprocess.DEVNULL)
             try:
                 trimodal("ctr", command, *arguments)
             finally:
-                other.wait()
+                failed = other.wait()
+            if failed:
+                sys.exit(f"the second process of ctr {command} failed")
         parts += [f"### {title}", "", table.read_text(encoding="utf-8").rstrip(), ""]
     masked = out / f"{study.short}-masked.txt"
     if not again:
-        models = [_ranker(runs, name) for name in study.robust]
+        models = [f"{name}={_ranker(runs, name)}" for name in study.robust]
         masked.write_text(trimodal("ctr", "robustness", str(prepared), *models), encoding="utf-8")
     return [*parts, "### Masked modalities (seed 0)", "", "```", masked.read_text(encoding="utf-8").rstrip(), "```", ""]
 
 
 def _ranker(runs: Path, system: str) -> str:
-    """The kept model of a system: the newest run of its name, the tuned one."""
+    """The kept model of a system: of runs with several settings, the newest."""
     found = [path for path in runs.glob(f"runs/{system}-*/0") if _name(path) == system]
     return str(max(found, key=lambda path: path.stat().st_mtime) / "ranker")
 
@@ -131,7 +134,7 @@ def main() -> None:
         "# Click-through prediction on real data",
         "",
         f"Made by `python benchmarks/ctr_tables.py --data FOLDER`, {datetime.now(UTC).date().isoformat()}, on"
-        f" {os.cpu_count()} processors without a GPU; Python {platform.python_version()}, PyTorch {torch.__version__}."
+        f" {os.cpu_count()} processors; Python {platform.python_version()}, PyTorch {torch.__version__}."
         " Rows in brackets are controls. What is to be said about these tables stands in"
         " [click-through prediction](ctr.md#what-was-found).",
         "",

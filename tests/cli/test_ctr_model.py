@@ -1,4 +1,4 @@
-"""`trimodal ctr train`, `rank`, `recommend` and `export` as a user meets them."""
+"""`trimodal ctr train`, `rank`, `recommend`, `export`, `explain` and `robustness` as a user meets them."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ TRAIN = ["train", "{f}/prepared", "-o", "{out}"]
         ([*TRAIN, "--option", "reconstruction=inf"], "reconstruction == inf, must be a number >= 0"),
         ([*TRAIN, "--option", "hidden=80,40"], "must be a list of sizes, such as [80, 40]"),
         ([*TRAIN, "--option", "interest=maybe"], "interest == 'maybe', must be a bool"),
-        ([*TRAIN, "--option", "pooling=mean"], "pooling == 'mean', must be one of paper, softmax"),
+        ([*TRAIN, "--option", "pooling=sum"], "pooling == 'sum', must be one of softmax, paper, mean"),
         ([*TRAIN, "--model", "lr", "--option", "dropout=.1"], "must be of none: it has no options"),
         ([*TRAIN, "--epochs", "0"], "epochs == 0, must be >= 1"),
         (["train", "{f}/prepared", "-o", "{f}/shop"], "shop is there and is not a ranker"),
@@ -176,3 +176,43 @@ def test_preparing_does_not_write_over_a_model(folder, capsys):
 def test_every_command_has_help_with_an_example(capsys):
     for command in ("train", "rank", "recommend", "export"):
         assert f"Example: trimodal ctr {command}" in " ".join(output(capsys, "ctr", command, "--help").split())
+
+
+def test_explain_draws_and_writes_what_counts(folder, tmp_path, capsys):
+    heat, numbers = tmp_path / "heat.png", tmp_path / "numbers.json"
+    command = ["ctr", "explain", folder / "prepared", folder / "model"]
+    told = output(capsys, *command, "--figure", heat, "--by", "share", "--out", numbers)
+    assert heat.read_bytes().startswith(b"\x89PNG")
+    assert "faithfulness" in told
+    assert json.loads(numbers.read_text()) == json.loads(output(capsys, *command, "--json"))
+
+
+def test_robustness_names_its_models(folder, capsys):
+    command = ["ctr", "robustness", folder / "prepared", f"whole={folder / 'model'}", "--shares", "0,0.5", "--seeds", 1]
+    found = json.loads(output(capsys, *command, "--modalities", "text", "--json"))
+    assert [(row["model"], row["modality"], row["share"]) for row in found["rows"]] == [
+        ("whole", "text", 0.0), ("whole", "text", 0.5),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["explain", "{f}/prepared", "{f}/model", "--figure", "{f}/heat.pdf"], "must be a .png or .svg file"),
+        (["explain", "{f}/prepared", "{f}/model", "--out", "{f}/no/x.json"], "in a folder that is there"),
+        (["explain", "{f}/prepared", "{f}/model", "--by", "auc", "--level", "items"], "single items have no AUC"),
+        (["explain", "{f}/prepared", "{f}/model", "--by", "weight"], "must be one of gate, share"),
+        (["explain", "{f}/shop", "{f}/model"], "holds no prepared data"),
+        (["robustness", "{f}/prepared", "{f}/model", "--shares", "half"], "must be a number"),
+        (["robustness", "{f}/prepared", "{f}/shop"], "ranker"),
+    ],
+)
+def test_looking_into_a_model_refuses_what_it_cannot_do(arguments, message, folder, capsys):
+    assert call("ctr", *(argument.format(f=folder) for argument in arguments)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_without_a_gate_cannot_be_explained_by_it(folder, tmp_path, capsys):
+    assert call("ctr", "train", folder / "prepared", "-o", tmp_path / "din", "--model", "din", *QUICK) == 0
+    assert call("ctr", "explain", folder / "prepared", tmp_path / "din", "--by", "gate") == 2
+    assert "has no gate" in capsys.readouterr().err

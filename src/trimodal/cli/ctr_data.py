@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from filelock import FileLock
 
 from ..errors import DataError, ParameterError
 from . import common
@@ -121,20 +122,22 @@ def prepared_of(folder: Path, recipe: str | None, out: Path) -> tuple[CtrData, I
         )
     check_choice("--recipe", recipe, RECIPES)
     made = out / "prepared"
+    made.mkdir(parents=True, exist_ok=True)
     source = VisitorEvents.read(folder)
-    if is_prepared(made):
-        data, features = read_prepared(made)
-        if data.recipe == recipe and dict(data.manifest["inputs"]) == dict(source.inputs):
-            return data, features
-        raise DataError(f"{made} was made from other data or by another recipe; remove it or give another --out.")
-    data = (din_2018 if recipe == "din-2018" else temporal)(source)
-    encoders = {"text": "use-multilingual", "image": "efficientnet-lite0"}
-    embeddings = embeddings_of(
-        folder, data.items, modalities=None, vectors=None, store=None, encoders=encoders,
-        max_rejected=0.1, encoding="utf-8",
-    )  # fmt: skip
-    write_prepared(made, data, embeddings)
-    return read_prepared(made)
+    with FileLock(made / ".lock"):  # a second terminal waits, and takes what the first one made
+        if is_prepared(made):
+            data, features = read_prepared(made)
+            if data.recipe == recipe and dict(data.manifest["inputs"]) == dict(source.inputs):
+                return data, features
+            raise DataError(f"{made} was made from other data or by another recipe; remove it or give another --out.")
+        data = (din_2018 if recipe == "din-2018" else temporal)(source)
+        encoders = {"text": "use-multilingual", "image": "efficientnet-lite0"}
+        embeddings = embeddings_of(
+            folder, data.items, modalities=None, vectors=None, store=None, encoders=encoders,
+            max_rejected=0.1, encoding="utf-8",
+        )  # fmt: skip
+        write_prepared(made, data, embeddings)
+        return read_prepared(made)
 
 
 def check_torch(what: str) -> None:

@@ -60,11 +60,15 @@ def explain(
 
     check_choice("--by", by, tuple(MEASURES))
     check_choice("--level", level, ("categories", "items"))
-    for option, file in (("--figure", figure), ("--out", out)):
-        if file is not None and not file.parent.is_dir():
-            raise ParameterError(f"{option} {file}, must be a file in a folder that is there.")
+    for option, file, suffixes in (("--figure", figure, (".png", ".svg")), ("--out", out, (".json", ".parquet"))):
+        if file is not None and (file.suffix not in suffixes or not file.parent.is_dir()):
+            raise ParameterError(f"{option} {file}, must be a {' or '.join(suffixes)} file in a folder that is there.")
+    if (level, by) == ("items", "auc"):
+        raise ParameterError("--by auc: single items have no AUC; give --level categories, or --by loss.")
     data, features = read_prepared(folder)
     trained, longest = _model_of(model, data, features)
+    if by in ("gate", "share") and getattr(trained, "gates", None) is None:
+        raise ParameterError(f"--by {by}: {model} has no gate; give --by loss, removal or auc.")
     found = explained(trained, Tables(data, features, max_history=longest), data, part=part, seed=seed)
     if figure is not None:
         draw_heat_map(figure, found, by=by, level=level, rows=rows, seed=seed)
@@ -80,7 +84,10 @@ def explain(
 
 def robustness(
     folder: ctr_data.Prepared,
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders that `trimodal ctr train` wrote.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Folders that `trimodal ctr train` wrote, or NAME=FOLDER."),
+    ],
     shares: Annotated[str, typer.Option(help="Shares of a modality's vectors to mask, comma-separated.")] = (
         "0,0.1,0.3,0.5,0.7"
     ),
@@ -100,7 +107,8 @@ def robustness(
 
     masked = [common.number("--shares", text) for text in common.names(shares) or []]
     data, features = read_prepared(folder)
-    trained = {str(path): _model_of(path, data, features) for path in models}
+    folders = {text.partition("=")[0]: Path(text.rpartition("=")[2]) for text in models}
+    trained = {name: _model_of(path, data, features) for name, path in folders.items()}
     lengths = {history for one, history in trained.values() if one.uses_history}
     if len(lengths) > 1:
         raise DataError(
