@@ -46,6 +46,7 @@ def check(data: CtrData, features: ItemFeatures, tables: Tables, part: str, rows
     """A batch of these events holds what the data say of each of them, and each item once."""
     events, (users, items) = data.parts[part], known(data)
     batch = tables.batch(tables.place(events), torch.tensor(rows, dtype=torch.int64))
+    seen = {int(data.category[item]) for item in items}
     clicks = []
     for event in rows:
         before = data.history[data.starts[events.user[event]] :][: events.seen[event]].tolist()
@@ -54,7 +55,8 @@ def check(data: CtrData, features: ItemFeatures, tables: Tables, part: str, rows
     assert len(batch.items) == len(index)
     for place, item in enumerate(index):
         assert int(batch.items.id[place]) == row(item, items)
-        assert int(batch.items.category[place]) == data.category[item]
+        category = int(data.category[item])
+        assert int(batch.items.category[place]) == (category if category in seen else 0)
         for name, matrix in features.vectors.items():
             assert bool(batch.items.present[name][place]) == bool(features.present[name][item])
             np.testing.assert_array_equal(batch.items.features[name][place].numpy(), matrix[item])

@@ -24,7 +24,7 @@ class ItemRows:
     id
         int64 [m]: row of the id embedding, 0 for an item that training did not see.
     category
-        int64 [m]: row of the category embedding, 0 for none.
+        int64 [m]: row of the category embedding, 0 for none and for one that training did not see.
     features
         By modality, float32 [m, d]; zero where missing.
     present
@@ -89,7 +89,7 @@ class ModelInputs:
 class Tables:
     """Everything that batches gather from, once, on the device.
 
-    A user or an item that training does not see has row 0, whatever is known of it later: its id says nothing.
+    A user, an item or a category that training does not see has row 0, whatever is known of it later.
 
     Raises
     ------
@@ -107,7 +107,8 @@ class Tables:
         self.max_history = max_history
         self.user_row = self._put(np.where(users, np.cumsum(users), 0))
         self.item_row = self._put(np.where(items, np.cumsum(items), 0))
-        self.category = self._put(data.category.astype(np.int64))
+        self.seen_categories = np.isin(np.arange(len(data.categories) + 1), data.category[items])
+        self.category = self._put(np.where(self.seen_categories[data.category], data.category, 0).astype(np.int64))
         self.history = self._put(data.history.astype(np.int64))
         self.starts = self._put(data.starts)
         self.vectors = {name: self._put(matrix) for name, matrix in features.vectors.items()}

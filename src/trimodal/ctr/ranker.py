@@ -59,7 +59,7 @@ class Ranker:
         self.ids = ProductIds(files.names["items"])
         self.skipped: Counter[str] = Counter()
         self._user = {name: row for row, name in enumerate(files.names["users"], 1)}
-        self._category = {name: row for row, name in enumerate(files.names["categories"], 1)}
+        self._category = {name: row for row, name in enumerate(files.names["categories"], 1) if name}
         self._added = _Added({}, {name: tensor[:0] for name, tensor in files.encoded.items()})
         self._adding = threading.Lock()
         self._device = next(model.parameters()).device

@@ -75,7 +75,10 @@ def write_ranker(
     names = {
         "items": list(data.items),
         "users": [data.users[i] for i in np.flatnonzero(rows)],  # rows count up in the order of the users
-        "categories": list(data.categories),
+        # A category that training did not see is as good as none, also for items that come later.
+        "categories": [
+            name if seen else "" for name, seen in zip(data.categories, tables.seen_categories[1:], strict=True)
+        ],
     }
     files = RankerFiles(model.state_dict(), encoded, names, manifest)
     _check(files, model, tables)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from .. import __version__
 from ..errors import DataError
 from ..files import atomic
 from ..progress import Progress, silent
@@ -130,7 +131,12 @@ def make_run(plan: Plan, folder: Path, data: CtrData, *, features: ItemFeatures,
         scores = {part: SCORES[system.name](data, part, seed) for part in ("valid", "test")}
         record |= {"parameters": 0, "epochs": 0, "best_epoch": 0, "seconds": 0.0}
         record |= {part: measured(data, part, values, probable=False).to_dict() for part, values in scores.items()}
-    record["versions"] = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    record["versions"] = {
+        "trimodal": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
     with atomic(folder / _SCORES) as temporary:
         save_file({part: np.ascontiguousarray(values) for part, values in scores.items()}, temporary)
     with atomic(folder / _RECORD) as temporary:
