@@ -141,7 +141,7 @@ class VisitorEvents:
             reject(~pl.col("event").is_in(EVENTS), f"event is neither of {', '.join(EVENTS)}")
         if "label" in numbers:
             reject(pl.col("label").is_null() | ~pl.col("label").is_in([0.0, 1.0]), "label is neither 0 nor 1")
-        if "rating" in numbers:
+        if "rating" in numbers and "label" not in numbers:  # beside labels, ratings are not looked at
             reject(pl.col("rating").is_null() | ~pl.col("rating").is_finite(), "rating is not a number")
         rejections.enforce(file, records, max_rejected)
         jumps = 0
