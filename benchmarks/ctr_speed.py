@@ -1,6 +1,6 @@
 """Training speed of DIN and GMMF: distinct items once a batch, beside a plain implementation that works per position.
 
-    python benchmarks/ctr_speed.py [--batch 1024 --history 50 --items 20000 --steps 8 --device cpu --out FILE.json]
+    python benchmarks/ctr_speed.py [--batch 1024 --history 50 --items 20000 --steps 8 --device cpu --threads 2 --out FILE.json]
 
 Simulated events: items drawn by a Zipf law, text of 768 and pictures of 1,280 random numbers. The plain way gathers
 the features of every position of every history, sends each through all layers, and computes the equations as they are
@@ -195,9 +195,11 @@ def main() -> None:
     for name, value in (("batch", 1024), ("history", 50), ("items", 20_000), ("steps", 8)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=Path("out/ctr_speed.json"))
     parser.add_argument("--cell", nargs=2, metavar=("MODEL", "WAY"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     if options.cell:
         name, way = options.cell
         print(json.dumps(cell(name, way, options)))
@@ -208,7 +210,7 @@ def main() -> None:
             arguments = [sys.executable, __file__, *sys.argv[1:], "--cell", model, way]
             done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True)
             rows.append(json.loads(done.stdout))
-    print(f"batch {options.batch:,}, history {options.history}, {options.items:,} items, {os.cpu_count()} processors")
+    print(f"batch {options.batch:,}, history {options.history}, {options.items:,} items, {options.threads} threads")
     columns = ("model", "way", "samples/s", "ratio", "peak GB", "distinct", "logits differ")
     print("".join(f"{name:>15}" for name in columns))
     for row in rows:
@@ -223,7 +225,7 @@ def main() -> None:
             sys.exit(f"the two ways of {row['model']} disagree by {off}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     note = {"date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__, "device": options.device}
-    sizes = {name: getattr(options, name) for name in ("batch", "history", "items", "steps")}
+    sizes = {name: getattr(options, name) for name in ("batch", "history", "items", "steps", "threads")}
     options.out.write_text(json.dumps({**note, **sizes, "rows": rows}, indent=2) + "\n")
 
 
