@@ -1,6 +1,6 @@
 """Training speed of DIN and GMMF: distinct items once a batch, beside a plain implementation that works per position.
 
-    python benchmarks/ctr_speed.py [--batch 1024 --history 50 --items 20000 --steps 8 --device cpu --threads 2 --out FILE.json]
+    python benchmarks/ctr_speed.py [--batch 1024 --history 50 --items 20000 --steps 8 --threads 2 --out FILE.json]
 
 Simulated events: items drawn by a Zipf law, text of 768 and pictures of 1,280 random numbers. The plain way gathers
 the features of every position of every history, sends each through all layers, and computes the equations as they are
