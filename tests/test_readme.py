@@ -49,31 +49,28 @@ def test_the_library_example_runs(place):
     assert "similar to new" in done.stdout
 
 
-@pytest.mark.slow
-def test_the_evaluations_run(place):
-    (block,) = (b for b in blocks("sh") if "trimodal evaluate" in b)
+def run_block(naming, folder):
+    """Run the shell block that names a group of commands, line by line, in a folder."""
+    (block,) = (b for b in blocks("sh") if naming in b)
     for line in block.splitlines():
         program, *arguments = shlex.split(line, comments=True)
         assert program == "trimodal"
         done = subprocess.run(
-            [sys.executable, "-m", "trimodal", *arguments], cwd=place, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "trimodal", *arguments], cwd=folder, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert done.stdout.strip(), line
+
+
+@pytest.mark.slow
+def test_the_evaluations_run(place):
+    run_block("trimodal evaluate", place)
     assert (place / "report.html").stat().st_size > 100_000
 
 
 @pytest.mark.slow
 def test_click_through_prediction_runs(tmp_path):
-    (block,) = (b for b in blocks("sh") if "trimodal ctr" in b)
-    for line in block.splitlines():
-        program, *arguments = shlex.split(line, comments=True)
-        assert program == "trimodal"
-        done = subprocess.run(
-            [sys.executable, "-m", "trimodal", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
-        assert done.stdout.strip(), line
+    run_block("trimodal ctr", tmp_path)
     assert (tmp_path / "heat.png").stat().st_size > 5_000
 
 
